@@ -1,0 +1,1 @@
+"""HydraMesh: an encrypted peer mesh that shares sample libraries."""

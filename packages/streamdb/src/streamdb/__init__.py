@@ -1,0 +1,1 @@
+"""StreamDB: the embedded, crash-safe store of a sample library."""
