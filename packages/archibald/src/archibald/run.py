@@ -28,7 +28,8 @@ log = logging.getLogger("archibald.run")
 #: What of the caller's environment reaches external programs; everything else is dropped so that a
 #: build does not depend on who runs it. Proxies and certificates are needed to reach a mirror.
 _PASSED_VARIABLES = (
-    "HOME", "TMPDIR", "XDG_RUNTIME_DIR", "XDG_CACHE_HOME", "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY",
+    "HOME", "TMPDIR", "XDG_RUNTIME_DIR", "XDG_CACHE_HOME",
+    "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY",
     "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
     "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "PIP_CERT", "PIP_CONFIG_FILE",
     "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_TRUSTED_HOST",
@@ -107,7 +108,7 @@ def find_tool(name: str) -> Path | None:
 
 
 def require_tools(names: Sequence[str], *, purpose: str) -> None:
-    """Raise :class:`MissingToolError` that names every missing tool and the command to install them."""
+    """Raise :class:`MissingToolError` naming every missing tool and the command to install them."""
     missing = [name for name in names if find_tool(name) is None]
     if not missing:
         return
@@ -198,9 +199,9 @@ def run(
 ) -> Result:
     """Run a command to its end and return its output.
 
-    ``stdout_file`` takes standard output instead of the result; ``log_file`` collects standard error
-    (and standard output, unless that goes to ``stdout_file``). ``on_tick`` is called about ten times
-    a second while the command runs, for progress bars.
+    ``stdout_file`` takes standard output instead of the result; ``log_file`` collects standard
+    error (and standard output, unless that goes to ``stdout_file``). ``on_tick`` is called about
+    ten times a second while the command runs, for progress bars.
 
     Raises :class:`MissingToolError`, :class:`ToolFailedError` (also on a time-out) and
     :class:`DiskFullError`.

@@ -68,9 +68,11 @@ class _LazyVerbs(click.Group):
 @click.group(
     cls=_LazyVerbs,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog=EPILOG_EXAMPLES + "  archibald build iso\n  archibald run out/archibaldos-0.1.0.iso --check\n"
-    "  archibald profile explain audio.quantum",
-)  # fmt: skip
+    epilog=EPILOG_EXAMPLES
+    + "  archibald build iso\n"
+    + "  archibald run out/archibaldos-0.1.0.iso --check\n"
+    + "  archibald profile explain audio.quantum",
+)
 @click.version_option(__version__, prog_name="archibald")
 @click.option("--debug", is_flag=True, help="Show every external command, and tracebacks.")
 @click.pass_context
