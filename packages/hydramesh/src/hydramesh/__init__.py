@@ -1,1 +1,6 @@
-"""HydraMesh: an encrypted peer mesh that shares sample libraries."""
+"""HydraMesh: an encrypted peer mesh that shares sample libraries.
+
+So far only the package itself exists, with its version; README.md says what is to come.
+"""
+
+__version__ = "0.1.0"
