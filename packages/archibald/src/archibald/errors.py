@@ -15,7 +15,7 @@ Every error carries one of the exit codes of the command line:
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class ExitCode(IntEnum):
@@ -48,6 +48,10 @@ class ArchibaldError(Exception):
     def name(self) -> str:
         """The error's name as ``--json`` prints it."""
         return type(self).__name__
+
+    def details(self) -> dict[str, Any]:
+        """What ``--json`` prints beyond the sentences, for errors that have data of their own."""
+        return {}
 
     def __str__(self) -> str:
         parts = [self.what]

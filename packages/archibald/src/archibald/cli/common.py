@@ -114,6 +114,7 @@ def _error_as_json(error: ArchibaldError) -> dict[str, Any]:
         "why": error.why,
         "next_step": error.next_step,
         "exit_code": int(error.exit_code),
+        **error.details(),
     }
 
 

@@ -1,102 +1,51 @@
 """The options of a profile, each declared once.
 
-From these declarations derive the TOML keys, the errors, the JSON Schema, the reference page and the
-texts of ``archibald profile explain``. A field's annotation is its type and its bounds;
+From these declarations derive the TOML keys, the errors, the JSON Schema, the reference page and
+the texts of ``archibald profile explain``. A field's annotation is its type and its bounds;
 :func:`option` adds the unit, the reason and the version that introduced it.
 """
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator
+
+from archibald.profile.kinds import (
+    CONTROL,
+    Colour,
+    Conflict,
+    CpuList,
+    ExactInt,
+    Frames,
+    Hostname,
+    KernelArg,
+    Line,
+    LoginName,
+    Matching,
+    PackageList,
+    PackageName,
+    Table,
+    Unique,
+    VariantName,
+    option,
+)
 
 #: Profile format that this version reads.
 FORMAT_VERSION = 1
 
-
-def option(
-    default: Any,
-    *,
-    why: str,
-    unit: str = "",
-    since: str = "0.1",
-    example: Any = None,
-    **bounds: Any,
-) -> Any:
-    """Declare an option: default, unit, why it exists, and the version that introduced it."""
-    extra: dict[str, Any] = {"since": since}
-    if unit:
-        extra["unit"] = unit
-    if example is not None:
-        extra["examples"] = [example]
-    if isinstance(default, list | dict):
-        return Field(
-            default_factory=default.copy, description=why, json_schema_extra=extra, **bounds
-        )
-    return Field(default=default, description=why, json_schema_extra=extra, **bounds)
-
-
-class Table(BaseModel):
-    """A table of the profile: immutable, no unknown keys, no silent conversions."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, str_strip_whitespace=True)
-
-
-def _power_of_two(value: int) -> int:
-    if value & (value - 1):
-        lower = 1 << (value.bit_length() - 1)
-        raise ValueError(f"must be a power of two; near {value} are {lower} and {lower * 2}")
-    return value
-
-
-def _matching(pattern: str, what: str) -> AfterValidator:
-    compiled = re.compile(pattern)
-
-    def check(value: str) -> str:
-        if not compiled.fullmatch(value):
-            raise ValueError(f"must be {what}")
-        return value
-
-    return AfterValidator(check)
-
-
-Frames = Annotated[int, Field(ge=16, le=8192), AfterValidator(_power_of_two)]
-Cpu = Annotated[int, Field(ge=0, le=1023)]
-PackageName = Annotated[str, _matching(r"[a-z0-9][a-z0-9+.-]+", "a Debian package name")]
-Hostname = Annotated[
-    str,
-    _matching(
-        r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", "a host name: letters a-z, digits, inner hyphens"
-    ),
-]
-LoginName = Annotated[
-    str, _matching(r"[a-z][a-z0-9-]{0,30}", "a login name: a-z first, then a-z, 0-9 or hyphen")
-]
-Colour = Annotated[str, _matching(r"[0-9a-f]{6}", "a colour as six lower-case hexadecimal digits")]
-Line = Annotated[
-    str, _matching(r"[^\x00-\x1f\x7f]+", "one line of text without control characters")
-]
-VariantName = Annotated[
-    str, Field(max_length=32), _matching(r"[a-z][a-z0-9-]*", "a name of a-z, 0-9 and hyphens")
-]
-KernelArg = Annotated[
-    str,
-    _matching(r"[A-Za-z0-9_.-]+(=[^\s\"'\\$`;]+)?", "one kernel argument without spaces or quotes"),
-]
-
-
-def _no_duplicates(values: list[Any]) -> list[Any]:
-    twice = sorted({value for value in values if values.count(value) > 1})
-    if twice:
-        raise ValueError(f"lists {', '.join(map(str, twice))} more than once")
-    return values
-
-
-Unique = AfterValidator(_no_duplicates)
-CpuList = Annotated[list[Cpu], Unique]
-PackageList = Annotated[list[PackageName], Unique]
+#: Accounts and groups of the base system: a user of that name could not get a group of its own.
+_SYSTEM_NAMES = frozenset(
+    {
+        "adm", "audio", "backup", "bin", "cdrom", "crontab", "daemon", "dialout", "dip", "disk",
+        "fax", "floppy", "games", "input", "irc", "kvm", "list", "lp", "mail", "man",
+        "messagebus", "netdev", "news", "nobody", "nogroup", "operator", "pipewire", "plugdev",
+        "polkitd", "proxy", "render", "root", "rtkit", "sgx", "shadow", "src", "staff", "sudo",
+        "sync", "sys", "systemd-journal", "systemd-network", "systemd-resolve",
+        "systemd-timesync", "tape", "tty", "users", "utmp", "uucp", "video", "voice",
+        "www-data",
+    }
+)  # fmt: skip
 
 
 class System(Table):
@@ -112,13 +61,13 @@ class System(Table):
         "Debian's ordinary kernel with preempt=full and threadirqs.",
     )
     locale: Annotated[
-        str, _matching(r"[a-z]{2,3}_[A-Z]{2}\.UTF-8", "a UTF-8 locale such as en_US.UTF-8")
+        str, Matching(r"[a-z]{2,3}_[A-Z]{2}\.UTF-8", "a UTF-8 locale such as en_US.UTF-8")
     ] = option("en_US.UTF-8", why="Language and formats of the system.")
     timezone: Annotated[
-        str, _matching(r"[A-Za-z_]+(/[A-Za-z0-9_+-]+){0,2}", "a time zone such as Europe/Berlin")
+        str, Matching(r"[A-Za-z_]+(/[A-Za-z0-9_+-]+){0,2}", "a time zone such as Europe/Berlin")
     ] = option("Etc/UTC", why="Time zone.", example="Europe/Berlin")
     keymap: Annotated[
-        str, _matching(r"[a-z]{2,8}([-_][a-z0-9]+)*", "a keyboard layout such as us or de")
+        str, Matching(r"[a-z]{2,8}([-_][a-z0-9]+)*", "a keyboard layout such as us or de")
     ] = option("us", why="Keyboard layout of the console and the desktop.")
     network: Literal["off", "on-demand", "on"] = option(
         "on-demand",
@@ -134,7 +83,7 @@ class System(Table):
 class Audio(Table):
     """PipeWire: rate, quantum, and what is connected to it."""
 
-    rate: Literal[44100, 48000, 88200, 96000, 176400, 192000] = option(
+    rate: Annotated[Literal[44100, 48000, 88200, 96000, 176400, 192000], ExactInt] = option(
         96000, unit="Hz", why="Sample rate of the graph."
     )
     quantum: Frames = option(
@@ -171,13 +120,16 @@ class Audio(Table):
         """Length of one graph cycle in microseconds."""
         return 1e6 * self.quantum / self.rate
 
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
+    def conflicts(self) -> list[Conflict]:
+        """The quantum lies between its limits."""
+        found = []
         if self.quantum < self.min_quantum:
-            raise ValueError(f"quantum {self.quantum} is under min_quantum {self.min_quantum}")
+            message = f"quantum {self.quantum} is under min_quantum {self.min_quantum}"
+            found.append(Conflict(("quantum", "min_quantum"), message))
         if self.quantum > self.max_quantum:
-            raise ValueError(f"quantum {self.quantum} is over max_quantum {self.max_quantum}")
-        return self
+            message = f"quantum {self.quantum} is over max_quantum {self.max_quantum}"
+            found.append(Conflict(("quantum", "max_quantum"), message))
+        return found
 
 
 class Realtime(Table):
@@ -243,24 +195,35 @@ class CpuTable(Table):
         [], why="Further kernel arguments.", example=["pcie_aspm=off"]
     )
 
-    @model_validator(mode="after")
-    def _exist(self) -> Self:
+    def conflicts(self) -> list[Conflict]:
+        """CPUs exist on every machine of the profile, and what is tickless has pinned work."""
+        found = []
+        last = self.minimum - 1
         for key in ("audio", "isolated", "tickless"):
-            beyond = [cpu for cpu in getattr(self, key) if cpu >= self.minimum]
+            beyond = [cpu for cpu in getattr(self, key) if cpu > last]
             if beyond:
-                raise ValueError(
-                    f"{key} names CPU {', '.join(map(str, beyond))}, but machines of this profile "
-                    f"may have only {self.minimum} (0-{self.minimum - 1}); raise cpu.minimum or choose another"
+                message = (
+                    f"names CPU {_listed(beyond)}, but machines of this profile may have only "
+                    f"{self.minimum} (0 to {last}); raise cpu.minimum or choose another"
                 )
+                found.append(Conflict((key, "minimum"), message))
         if len(self.isolated) >= self.minimum:
-            raise ValueError("isolated leaves no CPU for everything else")
+            message = (
+                f"takes {len(self.isolated)} of {self.minimum} CPUs and leaves none for the rest"
+            )
+            found.append(Conflict(("isolated", "minimum"), message))
         loose = sorted(set(self.tickless) - set(self.audio) - set(self.isolated))
         if loose:
-            raise ValueError(
-                f"tickless names CPU {', '.join(map(str, loose))}, which is neither in audio nor in "
-                "isolated: without pinned work it only costs"
+            message = (
+                f"names CPU {_listed(loose)}, which is neither in audio nor in isolated: without "
+                "pinned work it only costs"
             )
-        return self
+            found.append(Conflict(("tickless", "audio", "isolated"), message))
+        return found
+
+
+def _listed(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers))
 
 
 class Desktop(Table):
@@ -287,7 +250,7 @@ class Apps(Table):
     """Audio applications."""
 
     groups: Annotated[list[AppGroup], Unique] = option(
-        [], why="Groups of applications to install; see `archibald system show` for their packages.",
+        [], why="Groups of applications to install; `archibald system show` lists their packages.",
         example=["daw", "synth", "effects"],
     )  # fmt: skip
     packages: PackageList = option([], why="Further packages to install.", example=["mixxx"])
@@ -315,7 +278,11 @@ class Storage(Table):
         le=1048576,
     )
     library: Annotated[
-        str, _matching(r"/[A-Za-z0-9._/-]+", "an absolute path of plain characters")
+        str,
+        Matching(
+            r"(/(?!\.\.?(/|$))[A-Za-z0-9._-]+)+",
+            'an absolute path of letters, digits, dot, hyphen and underscore, without ".."',
+        ),
     ] = option("/var/lib/streamdb", why="Where the sample library lives.")
 
 
@@ -323,9 +290,9 @@ class Users(Table):
     """The user of the live system."""
 
     name: LoginName = option("audio-user", why="Login name.")
-    full_name: Annotated[
-        str, _matching(r"[^:,\x00-\x1f\x7f]*", "text without colons and commas")
-    ] = option("ArchibaldOS user", why="Name shown to people.")
+    full_name: Annotated[str, Matching(rf"[^:,{CONTROL}]*", "text without colons and commas")] = (
+        option("ArchibaldOS user", why="Name shown to people.")
+    )
     groups: Annotated[list[LoginName], Unique] = option(
         ["audio", "video", "render", "input", "plugdev", "users"], why="Supplementary groups."
     )
@@ -338,17 +305,7 @@ class Users(Table):
     @field_validator("name")
     @classmethod
     def _not_system(cls, value: str) -> str:
-        if value in {
-            "root",
-            "daemon",
-            "bin",
-            "sys",
-            "mail",
-            "nobody",
-            "audio",
-            "video",
-            "pipewire",
-        }:
+        if value in _SYSTEM_NAMES:
             raise ValueError("is the name of a system account or group")
         return value
 
@@ -365,15 +322,16 @@ class Image(Table):
     """How images are made."""
 
     name: Annotated[
-        str, _matching(r"[a-z0-9][a-z0-9._-]{0,63}", "a file name of a-z, 0-9, dot, hyphen")
+        str, Matching(r"[a-z0-9][a-z0-9._-]{0,63}", "a file name of a-z, 0-9, dot, hyphen")
     ] = option("archibaldos", why="Start of the image's file name.")
-    volume_id: Annotated[str, _matching(r"[A-Z0-9_]{1,32}", "1 to 32 of A-Z, 0-9, underscore")] = (
+    volume_id: Annotated[str, Matching(r"[A-Z0-9_]{1,32}", "1 to 32 of A-Z, 0-9, underscore")] = (
         option("ARCHIBALDOS", why="Volume id of the ISO file system.")
     )
     mirror: Annotated[
         str,
-        _matching(
-            r"(https?|file|copy|mirror\+https?)://?\S+|", "an address such as http://mirror/debian"
+        Matching(
+            r"((https?|file|copy|mirror\+https?)://?[!-~]+)?",
+            "an address such as http://mirror/debian",
         ),
     ] = option(
         "",
@@ -397,25 +355,32 @@ class Image(Table):
 class Variant(Table):
     """A boot entry with other audio, real-time or CPU settings; it shares the image's packages."""
 
-    name: VariantName = Field(description="Name of the variant, used on the command line and in menus.",
-                              json_schema_extra={"since": "0.1", "examples": ["low-latency"]})  # fmt: skip
-    title: Line = Field(description="Title in the boot menu.",
-                        json_schema_extra={"since": "0.1", "examples": ["Low latency (16 frames)"]})  # fmt: skip
+    name: VariantName = option(
+        ...,
+        why="Name of the variant, used on the command line and in menus.",
+        example="low-latency",
+    )
+    title: Line = option(..., why="Title in the boot menu.", example="Low latency (16 frames)")
     audio: dict[str, Any] = option(
         {}, why="Keys of the audio table that differ.", example={"quantum": 16}
     )
-    realtime: dict[str, Any] = option({}, why="Keys of the realtime table that differ.")
-    cpu: dict[str, Any] = option({}, why="Keys of the cpu table that differ.")
+    realtime: dict[str, Any] = option(
+        {}, why="Keys of the realtime table that differ.", example={"governor": "schedutil"}
+    )
+    cpu: dict[str, Any] = option(
+        {}, why="Keys of the cpu table that differ.", example={"tickless": [1]}
+    )
 
 
 class Profile(Table):
     """A whole system, as data."""
 
-    format: Literal[1] = option(FORMAT_VERSION, why="Format of the profile.")
+    format: Annotated[Literal[1], ExactInt] = option(FORMAT_VERSION, why="Format of the profile.")
     extends: str = option(
-        "", why="Another profile, relative to this one, whose values hold where this one is silent.",
+        "",
+        why="Another profile, relative to this file, whose values hold where this one is silent.",
         example="profiles/studio.toml",
-    )  # fmt: skip
+    )
     system: System = Field(default_factory=System)
     audio: Audio = Field(default_factory=Audio)
     realtime: Realtime = Field(default_factory=Realtime)
@@ -429,16 +394,23 @@ class Profile(Table):
     image: Image = Field(default_factory=Image)
     variant: list[Variant] = Field(default_factory=list)
 
-    @field_validator("variant")
-    @classmethod
-    def _names_differ(cls, value: list[Variant]) -> list[Variant]:
-        names = [variant.name for variant in value]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"two variants have the name {', '.join(twice)}")
-        if "default" in names:
-            raise ValueError('the name "default" is taken by the profile itself')
-        return value
+    def conflicts(self) -> list[Conflict]:
+        """Variants can be told apart, and the data loop may have the priority that it asks for."""
+        found = []
+        names = [variant.name for variant in self.variant]
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                message = f'two variants have the name "{name}"'
+                found.append(Conflict((f"variant.{index}.name",), message))
+            if name == "default":
+                message = 'the name "default" is taken by the profile itself'
+                found.append(Conflict((f"variant.{index}.name",), message))
+        wanted, limit = self.audio.data_loop_priority, self.realtime.priority_limit
+        if wanted > limit:
+            message = f"data_loop_priority {wanted} is over realtime.priority_limit {limit}"
+            keys = ("audio.data_loop_priority", "realtime.priority_limit")
+            found.append(Conflict(keys, message))
+        return found
 
     def with_variant(self, name: str) -> Profile:
         """Return the profile as the boot entry ``name`` sees it; "default" is the profile itself.
