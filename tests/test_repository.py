@@ -167,6 +167,17 @@ def test_text_has_no_trailing_blanks(root, tree):
     assert untidy == []
 
 
+def test_links_between_documents_lead_somewhere(root, tree):
+    broken = []
+    for path in tree:
+        if path.suffix != ".md":
+            continue
+        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", _text(path)):
+            if "://" not in target and not (path.parent / target).exists():
+                broken.append(f"{path.relative_to(root)}: {target}")
+    assert broken == []
+
+
 def test_help_of_make_lists_every_target(root):
     makefile = _text(root / "Makefile")
     targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
