@@ -259,3 +259,33 @@ def _wait(
                     why=f"command: {shell_quoted(argv)}",
                     next_step="run the command by hand to see where it hangs",
                 ) from None
+
+
+def run_pipeline(
+    producer: Sequence[str | os.PathLike[str]],
+    consumer: Sequence[str | os.PathLike[str]],
+    *,
+    env: Mapping[str, str] | None = None,
+    log_file: Path,
+    on_tick: Callable[[], None] | None = None,
+) -> None:
+    """Run ``producer | consumer``; both write what they say to ``log_file``.
+
+    Raises like :func:`run`; when both fail the producer's failure is the one reported, because a
+    consumer that loses its input usually fails second.
+    """
+    with contextlib.ExitStack() as stack:
+        said = stack.enter_context(log_file.open("w+b"))
+        first = stack.enter_context(spawn(producer, env=env, stdout=subprocess.PIPE, stderr=said))
+        assert first.stdout is not None  # noqa: S101 - it was asked for a pipe
+        second = stack.enter_context(
+            spawn(consumer, env=env, stdin=first.stdout, stdout=said, stderr=said)
+        )
+        first.stdout.close()
+        _wait(second, [os.fspath(word) for word in consumer], None, on_tick)
+        _wait(first, [os.fspath(word) for word in producer], None, on_tick)
+        output = _read(said)
+    for argv, process in ((producer, first), (consumer, second)):
+        if process.returncode != 0:
+            words = [os.fspath(word) for word in argv]
+            _raise_failure(words, process.returncode, output, log_file)

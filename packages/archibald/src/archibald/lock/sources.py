@@ -1,0 +1,123 @@
+"""Where packages come from: the host's apt configuration, an option, or the profile.
+
+No address is kept in the project: this module finds it at run time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from archibald.errors import PreconditionError
+from archibald.run import Runner, require_tools, run
+
+#: Names under which a host's apt may list Debian's main archive.
+_DEBIAN_SUITES = frozenset(
+    {"oldoldstable", "oldstable", "stable", "testing", "unstable", "sid"}
+    | {"bullseye", "bookworm", "trixie", "forky", "duke"}
+)
+
+#: Keyrings that sign Debian's archive, in the order in which they are tried.
+KEYRINGS = (
+    Path("/usr/share/keyrings/debian-archive-keyring.gpg"),
+    Path("/usr/share/keyrings/debian-archive-keyring.pgp"),
+)
+
+
+class NoMirrorError(PreconditionError):
+    """No Debian mirror is known on this machine."""
+
+
+@dataclass(frozen=True)
+class Mirrors:
+    """Base addresses of the archives: ``debian`` always, ``security`` where there is one."""
+
+    debian: str
+    security: str = ""
+
+    def base(self, archive: str) -> str:
+        """Return the base address of an archive, without a final slash."""
+        return {"debian": self.debian, "security": self.security}[archive]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One line of sources.list: an archive's suite."""
+
+    archive: str
+    base: str
+    suite: str
+    components: tuple[str, ...]
+
+    def line(self, options: str = "") -> str:
+        """Return it in sources.list form; ``options`` such as ``signed-by=FILE``."""
+        bracket = f"[{options}] " if options else ""
+        return f"deb {bracket}{self.base} {self.suite} {' '.join(self.components)}"
+
+
+def mirrors_from_targets(lines: Iterable[str]) -> Mirrors | None:
+    """Return the Debian mirrors among lines of ``address<TAB>suite``; None when there is none."""
+    debian = security = ""
+    for line in lines:
+        base, _, release = line.partition("\t")
+        release = release.removesuffix("/updates").strip()
+        base = base.rstrip("/")
+        if not base or base.startswith("cdrom:"):
+            continue
+        if release in _DEBIAN_SUITES:
+            debian = debian or base
+        elif release.endswith("-security") and release.removesuffix("-security") in _DEBIAN_SUITES:
+            security = security or base
+    return Mirrors(debian, security) if debian else None
+
+
+def security_beside(mirror: str) -> str:
+    """Return the security archive that mirrors of Debian keep beside the main one, or ""."""
+    return f"{mirror}-security" if mirror.endswith("/debian") else ""
+
+
+def find_mirrors(*, option: str = "", profile: str = "", runner: Runner = run) -> Mirrors:
+    """Return the mirrors to use: the option, else the profile's, else what the host's apt uses.
+
+    Raises :class:`NoMirrorError` when none of them says.
+    """
+    chosen = (option or profile).rstrip("/")
+    if chosen:
+        return Mirrors(chosen, security_beside(chosen))
+    require_tools(["apt-get"], purpose="finding and verifying Debian packages")
+    result = runner(
+        ["apt-get", "indextargets", "--format", "$(REPO_URI)\t$(RELEASE)", "Created-By: Packages"],
+        check=False,
+    )
+    mirrors = mirrors_from_targets(result.stdout.splitlines())
+    if mirrors is None:
+        raise NoMirrorError(
+            "no Debian mirror is known",
+            why="this host's apt configuration lists none (apt-get indextargets)",
+            next_step="give one: archibald build iso --mirror http://MIRROR/debian, "
+            "or set image.mirror in the profile",
+        )
+    return mirrors
+
+
+def sources_for(suite: str, components: tuple[str, ...], mirrors: Mirrors) -> tuple[Source, ...]:
+    """Return the sources of a suite: with updates and security fixes once it is released."""
+    sources = [Source("debian", mirrors.debian, suite, components)]
+    if suite == "trixie":
+        sources.append(Source("debian", mirrors.debian, "trixie-updates", components))
+        if mirrors.security:
+            sources.append(Source("security", mirrors.security, "trixie-security", components))
+    return tuple(sources)
+
+
+def find_keyring(option: Path | None = None) -> Path:
+    """Return the keyring that verifies the archive; raise when there is none."""
+    for candidate in (option,) if option else KEYRINGS:
+        if candidate.is_file():
+            return candidate
+    raise PreconditionError(
+        "the keyring of the Debian archive is missing",
+        why=f"none of {', '.join(map(str, (option,) if option else KEYRINGS))} exists",
+        next_step="sudo apt-get install debian-archive-keyring, or give --keyring FILE",
+    )
