@@ -53,4 +53,5 @@ clean: ## Remove out/, .venv and every cache in this tree
 	find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## Remove the download cache of this user as well
+	@[ -z "$${ARCHIBALD_CACHE:-}" ] || echo "left alone, remove it yourself: $$ARCHIBALD_CACHE"
 	rm -rf "$${XDG_CACHE_HOME:-$${HOME:?}/.cache}/archibald"

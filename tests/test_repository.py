@@ -47,8 +47,8 @@ def _text(path: Path) -> str:
 
 
 def _lines_of(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
-    first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-    return (node.end_lineno or node.lineno) - first + 1
+    # From ``def`` on: the options of a command are declared in its decorators, one a line.
+    return (node.end_lineno or node.lineno) - node.lineno + 1
 
 
 def _source(root: Path, tree: list[Path]) -> list[Path]:
