@@ -101,9 +101,12 @@ def read_profile(path: Path) -> LoadedProfile:
 
 
 def _if_unreadable(path: Path) -> str:
-    if path.exists():
-        return ""
-    return f"archibald profile init {path} writes one, or name another file"
+    try:
+        missing = not path.exists()
+    except OSError:
+        missing = False
+    name = printable(str(path))
+    return f"archibald profile init {name} writes one, or name another file" if missing else ""
 
 
 def _before_reading(

@@ -99,6 +99,7 @@ class Audio(Table):
         unit="frames",
         why="Largest quantum that a client may ask for; keeps one application from raising the "
         "latency of all others.",
+        example=256,
     )
     alsa: bool = option(True, why="Route ALSA applications through PipeWire.")
     pulse: bool = option(True, why="Serve PulseAudio applications.")
