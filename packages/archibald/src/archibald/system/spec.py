@@ -14,10 +14,15 @@ _Kind = TypeVar("_Kind")
 
 @dataclass(frozen=True, order=True)
 class Origin:
-    """Who asked for an item: the module, and the reason in one sentence (with the profile key)."""
+    """Who asked for an item: the module, the reason, and the profile keys that decide it."""
 
     module: str
     why: str
+    keys: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        keys = f" ({', '.join(self.keys)})" if self.keys else ""
+        return f"{self.module}: {self.why}{keys}"
 
 
 @dataclass(frozen=True)
@@ -195,8 +200,60 @@ class Contribution:
     origins: tuple[Origin, ...]
 
     def joined_by(self, other: Contribution) -> Contribution:
-        """Return this contribution with the origins of ``other`` added."""
-        return replace(self, origins=tuple(dict.fromkeys((*self.origins, *other.origins))))
+        """Return this contribution with the origins of ``other`` added, sorted."""
+        return replace(self, origins=tuple(sorted({*self.origins, *other.origins})))
+
+
+#: Kind of item → the name that users type and read.
+KIND_NAMES: dict[type, str] = {
+    Package: "package",
+    File: "file",
+    Link: "link",
+    Directory: "directory",
+    KernelArg: "kernel-arg",
+    Sysctl: "sysctl",
+    Unit: "unit",
+    Group: "group",
+    User: "user",
+    KernelModule: "kernel-module",
+    Forbidden: "forbidden",
+}
+
+
+def kind_name(item: Item) -> str:
+    """Return the kind of an item as users read it, such as "kernel-arg"."""
+    return KIND_NAMES[type(item)]
+
+
+def shown_value(item: Item) -> str:
+    """Return an item as one line for people, without contents and passwords."""
+    match item:
+        case File():
+            return f"file {item.path} {item.mode:04o} {item.owner}:{item.group}"
+        case Link():
+            return f"link {item.path} -> {item.target}"
+        case Directory():
+            return f"directory {item.path} {item.mode:04o} {item.owner}:{item.group}"
+        case KernelArg():
+            return f"kernel argument {item.text}"
+        case Sysctl():
+            return f"{item.name} = {item.value}"
+        case Unit():
+            by = f" by {item.wanted_by}" if item.wanted_by else ""
+            return f"{item.scope} unit {item.name} {item.state}{by}"
+        case User():
+            return f"user {item.name} {item.uid} {item.home} in {', '.join(item.groups)}"
+        case Group():
+            return f"group {item.name}" + ("" if item.gid is None else f" {item.gid}")
+        case Forbidden():
+            return f"unit {item.unit} must not run"
+        case _:
+            return f"{kind_name(item).replace('-', ' ')} {item.name}"
+
+
+def contributions(origin: Origin, *items: Item) -> list[Contribution]:
+    """Return the items as contributions of one origin."""
+    return [Contribution(item, (origin,)) for item in items]
 
 
 @dataclass(frozen=True)
