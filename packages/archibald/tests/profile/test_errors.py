@@ -92,8 +92,8 @@ VALUES = [
      "a power of two from 16 to 8192 frames"),
     ("[audio]\nrate = 44000", "p.toml:2:8: audio.rate: 44000 is not one of the choices; allowed: "
      "44100, 48000, 88200, 96000, 176400, 192000 Hz"),
-    ('[realtime]\ngovernor = "perfomance"', 'p.toml:2:12: realtime.governor: "perfomance" is not '
-     'one of the choices; did you mean "performance"? allowed: "performance", "schedutil", '
+    ('[realtime]\ngovernor = "power-save"', 'p.toml:2:12: realtime.governor: "power-save" is not '
+     'one of the choices; did you mean "powersave"? allowed: "performance", "schedutil", '
      '"powersave"'),
     ("[realtime]\nmemory_lock_mib = 3", "p.toml:2:19: realtime.memory_lock_mib: 3 is under 64; "
      'allowed: 64 or more MiB, or "unlimited"'),

@@ -15,11 +15,9 @@ from archibald.profile.positions import MAX_DEPTH, Position, TooDeepError, locat
 
 def paths_of(value, path=()):
     """Return every key path below a parsed value."""
-    items = ()
-    if isinstance(value, dict):
-        items = value.items()
-    elif isinstance(value, list):
-        items = enumerate(value)
+    items = list(value.items()) if isinstance(value, dict) else []
+    if isinstance(value, list):
+        items = list(enumerate(value))
     found = set()
     for key, inner in items:
         found |= {(*path, key)} | paths_of(inner, (*path, key))
@@ -184,7 +182,7 @@ class Writer:
         )
 
     def table(self, names, table):
-        later = []
+        later: list[tuple[str, dict | list]] = []
         for name, value in table.items():
             if isinstance(value, dict) and value and self.coin():
                 later.append((name, value))

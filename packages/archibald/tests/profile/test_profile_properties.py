@@ -52,6 +52,7 @@ def values_for(schema):
 
 def table_values(name):
     table = table_for(name)
+    assert table
     return st.fixed_dictionaries(
         {}, optional={option.name: values_for(option.schema) for option in table.options}
     )
