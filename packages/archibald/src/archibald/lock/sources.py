@@ -5,7 +5,7 @@ No address is kept in the project: this module finds it at run time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,18 +56,22 @@ class Source:
         return f"deb {bracket}{self.base} {self.suite} {' '.join(self.components)}"
 
 
-def mirrors_from_targets(lines: Iterable[str]) -> Mirrors | None:
-    """Return the Debian mirrors among lines of ``address<TAB>suite``; None when there is none."""
+_INDEX = re.compile(r"'(?P<base>[^']+?)/+dists/(?P<suite>[^/']+)(?:/updates)?/InRelease'")
+
+
+def mirrors_from_uris(output: str) -> Mirrors | None:
+    """Return the Debian mirrors among the addresses that ``apt-get update`` would fetch.
+
+    ``output`` is what ``apt-get update --print-uris`` prints; None when it names no Debian suite.
+    """
     debian = security = ""
-    for line in lines:
-        base, _, release = line.partition("\t")
-        release = release.removesuffix("/updates").strip()
-        base = base.rstrip("/")
-        if not base or base.startswith("cdrom:"):
+    for match in _INDEX.finditer(output):
+        base, suite = match["base"], match["suite"]
+        if base.startswith("cdrom:"):
             continue
-        if release in _DEBIAN_SUITES:
+        if suite in _DEBIAN_SUITES:
             debian = debian or base
-        elif release.endswith("-security") and release.removesuffix("-security") in _DEBIAN_SUITES:
+        elif suite.endswith("-security") and suite.removesuffix("-security") in _DEBIAN_SUITES:
             security = security or base
     return Mirrors(debian, security) if debian else None
 
@@ -86,15 +90,13 @@ def find_mirrors(*, option: str = "", profile: str = "", runner: Runner = run) -
     if chosen:
         return Mirrors(chosen, security_beside(chosen))
     require_tools(["apt-get"], purpose="finding and verifying Debian packages")
-    result = runner(
-        ["apt-get", "indextargets", "--format", "$(REPO_URI)\t$(RELEASE)", "Created-By: Packages"],
-        check=False,
-    )
-    mirrors = mirrors_from_targets(result.stdout.splitlines())
+    # Not "apt-get indextargets": that lists nothing before the host's first "apt-get update".
+    result = runner(["apt-get", "update", "--print-uris"], check=False)
+    mirrors = mirrors_from_uris(result.stdout)
     if mirrors is None:
         raise NoMirrorError(
             "no Debian mirror is known",
-            why="this host's apt configuration lists none (apt-get indextargets)",
+            why=result.stderr.strip() or "this host's apt configuration names no Debian suite",
             next_step="give one: archibald build iso --mirror http://MIRROR/debian, "
             "or set image.mirror in the profile",
         )
