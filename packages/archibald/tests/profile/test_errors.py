@@ -205,6 +205,20 @@ def test_the_error_is_one_block_with_a_next_step():
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[audio]\nrate = 1", "archibald profile explain audio.rate"),
+        ("nonsense = 1", "archibald profile explain lists every option"),
+        ("[audio", "correct it, then run archibald profile check on it"),
+    ],
+)
+def test_the_next_step_fits_the_problem(text, expected):
+    with pytest.raises(ProfileError) as caught:
+        parse_profile(text, filename="p.toml")
+    assert caught.value.next_step == expected
+
+
 def test_a_flood_of_problems_is_cut():
     with pytest.raises(ProfileError) as caught:
         parse_profile("".join(f"k{n} = 1\n" for n in range(200)), filename="p.toml")

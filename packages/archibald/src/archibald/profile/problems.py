@@ -106,7 +106,9 @@ def _next_step(problems: Sequence[ProfileProblem]) -> str:
         option = option_for(problem.key)
         if option:
             return f"archibald profile explain {option.key}"
-    return "archibald profile explain lists every option"
+    if any(problem.key for problem in problems):
+        return "archibald profile explain lists every option"
+    return "correct it, then run archibald profile check on it"
 
 
 def printable(text: str) -> str:
