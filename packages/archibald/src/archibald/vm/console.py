@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import re
 import socket
@@ -94,6 +95,8 @@ class Console:
         self._log = log
         self._lock = threading.Lock()
         self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
+        # A character may arrive in pieces.
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._rest = ""
         self._failure: str | None = None
         self._phase: str | None = None
@@ -105,7 +108,7 @@ class Console:
             self._log.flush()
         with self._lock:
             # Escape sequences never hold a newline, so cutting there cuts none of them.
-            *lines, self._rest = (self._rest + data.decode("utf-8", "replace")).split("\n")
+            *lines, self._rest = (self._rest + self._decoder.decode(data)).split("\n")
             self._rest = self._rest[-_LONGEST_LINE:]
             for line in lines:
                 self._take(strip_sequences(line[-_LONGEST_LINE:]))

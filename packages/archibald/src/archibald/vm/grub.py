@@ -92,7 +92,7 @@ class _Parser:
             )
         elif words[0] in ("initrd", "initrd16", "initrdefi") and block.entry:
             block.entry = replace(block.entry, initrds=(*block.entry.initrds, *words[1:]))
-        elif words[-1] == "{":
+        elif words[-1] == "{" and words[0] != "}":
             self.stack.append(_Block(words[0], entry=None))
         elif words[0] == "}":
             self._close()
@@ -115,6 +115,8 @@ class _Parser:
         title, entry_id = _title_and_id(words[1:])
         entry = MenuEntry(entry_id or title, title, position)
         self.stack.append(_Block(words[0], entry=entry))
+        if words[-1] == "}":
+            self._close()
 
     def _close(self) -> None:
         if len(self.stack) == 1:

@@ -27,6 +27,7 @@ from archibald.vm.boot import (
 )
 from archibald.vm.console import Console, SerialLine, open_log
 from archibald.vm.grub import type_keys
+from archibald.vm.media import identify
 from archibald.vm.qemu import Machine, command_line
 
 
@@ -35,6 +36,7 @@ def open_image(request: RunRequest, *, headless: bool, runner: Runner = run) -> 
 
     Raises UsageError, PreconditionError, and ToolFailedError when QEMU fails.
     """
+    identify(request.image)
     require_tools([QEMU], purpose="booting an image")
     display = "none"
     if not headless:

@@ -68,7 +68,7 @@ class LiveReader:
 
     user: SessionUser
     runner: Runner = run
-    timeout_s: float = 120.0
+    timeout_s: float = 600.0
 
     def text(self, path: str) -> str:
         """Return a file's text."""

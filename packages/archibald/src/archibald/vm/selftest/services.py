@@ -84,7 +84,7 @@ def forbidden(reader: Reader, expected: Expectation) -> Check:
         ]
         return verdict(not active, observed, "\n".join(rows))
 
-    return make_check("units.forbidden", GROUP, f"none active: {' '.join(names)}", judge)
+    return make_check("units.forbidden", GROUP, f"none of {len(names)} is active", judge)
 
 
 def parse_unit_states(text: str) -> list[dict[str, str]]:

@@ -1,0 +1,105 @@
+"""Reading boot menus and typing into them."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from archibald.vm.grub import MenuEntry, default_entry, keys_for, parse_menu, type_keys
+
+MENU = r"""
+# made by archibald
+set default=default
+set timeout=5
+set flavour=rt
+if serial --unit=0 --speed=115200; then
+  terminal_input console serial
+fi
+function unused {
+  echo "menuentry inside a function"
+}
+menuentry "ArchibaldOS: real-time kernel, \"32 frames\"" --id default {
+  echo 'Loading the kernel ...'
+  linux /live/vmlinuz-${flavour} boot=live isolcpus=1 quiet
+  initrd /live/initrd-rt /live/more
+}
+menuentry 'Low latency (16 frames)' --class archibald --id=low-latency --hotkey=l {
+  linux /live/vmlinuz-$flavour boot=live \
+    archibald.variant=low-latency quiet
+  initrd /live/initrd-rt
+}
+submenu 'More' --id more {
+  menuentry 'Ordinary kernel' $menuentry_id_option 'generic' {
+    search --set=root --file /live/vmlinuz-generic
+    if true; then
+      linux /live/vmlinuz-generic boot=live
+    fi
+    initrd /live/initrd-generic
+  }
+  menuentry "Reboot" { reboot }
+}
+menuentry "Firmware setup" --unrestricted {
+  fwsetup
+}
+"""
+
+
+def entries() -> dict[str, MenuEntry]:
+    return {entry.entry_id: entry for entry in parse_menu(MENU)}
+
+
+def test_entries_with_ids_titles_and_places() -> None:
+    found = entries()
+    assert list(found) == ["default", "low-latency", "generic", "Reboot", "Firmware setup"]
+    assert found["default"].title == 'ArchibaldOS: real-time kernel, "32 frames"'
+    assert [entry.position for entry in found.values()] == [(0,), (1,), (2, 0), (2, 1), (3,)]
+    assert found["default"].kernel == "/live/vmlinuz-rt"
+    assert found["default"].cmdline == "boot=live isolcpus=1 quiet"
+    assert found["default"].initrds == ("/live/initrd-rt", "/live/more")
+    assert found["generic"].kernel == "/live/vmlinuz-generic"
+    assert not found["Firmware setup"].bootable
+
+
+def test_variants() -> None:
+    found = entries()
+    assert found["low-latency"].variant == "low-latency"
+    assert found["default"].variant == "default"
+    assert found["low-latency"].arguments[-1] == "quiet"
+
+
+def test_line_of_the_kernel_in_the_editor() -> None:
+    found = entries()
+    assert found["default"].linux_line == 1
+    assert found["low-latency"].linux_line == 0
+    assert found["generic"].linux_line == 2
+
+
+def test_default() -> None:
+    found = parse_menu(MENU)
+    assert default_entry(found) == entries()["default"]
+    assert default_entry(found[1:]) == entries()["low-latency"]
+    assert default_entry([]) is None
+    assert default_entry(parse_menu('menuentry "x" {\n halt\n}')) is None
+
+
+def test_keys_choose_by_position() -> None:
+    assert keys_for(MenuEntry("a", "a", (0,))) == [b"\x01", b"\r"]
+    assert keys_for(MenuEntry("c", "c", (2,))) == [b"\x01", b"\x0e", b"\x0e", b"\r"]
+    nested = keys_for(MenuEntry("g", "g", (1, 2)))
+    assert nested == [b"\x01", b"\x0e", b"\r", b"\x01", b"\x0e", b"\x0e", b"\r"]
+
+
+def test_keys_type_further_arguments_at_the_end_of_the_kernel_line() -> None:
+    typed: list[bytes] = []
+    pauses: list[float] = []
+    entry = MenuEntry("a", "a", (0,), kernel="/k", linux_line=1)
+    type_keys(typed.append, entry, "a=b", sleep=pauses.append)
+    assert b"".join(typed) == b"\x01e\x0e\x0e\x0e\x05 a=b\x18"
+    assert len(pauses) == len(typed)
+    assert all(len(key) == 1 for key in typed)
+
+
+@given(st.text(alphabet="menuentry submenu{}'\"\\$ \nlinux=-/#x", max_size=200))
+def test_any_text_is_read_without_an_exception(text: str) -> None:
+    for entry in parse_menu(text):
+        assert entry.position
