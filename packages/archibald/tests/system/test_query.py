@@ -11,7 +11,7 @@ from archibald.profile.model import Apps, Audio, Desktop, Profile, Realtime
 from archibald.system.compose import compose
 from archibald.system.diff import diff_specs
 from archibald.system.query import all_items, diff_data, find_items, item_data
-from archibald.system.spec import File, Origin, SystemSpec, User, contributions
+from archibald.system.spec import File, Origin, Sysctl, SystemSpec, User, contributions
 
 CORE = Profile(desktop=Desktop(enable=False))
 SPEC = compose(CORE)
@@ -106,7 +106,8 @@ def test_a_difference_has_added_removed_and_changed_items_with_origins():
     assert "package:pipewire-jack" in [c.item.key for c in difference.removed]
     changed = {change.before.item.key: change for change in difference.changed}
     swappiness = changed["sysctl:vm.swappiness"]
-    assert (swappiness.before.item.value, swappiness.after.item.value) == ("10", "1")
+    assert swappiness.before.item == Sysctl("vm.swappiness", "10")
+    assert swappiness.after.item == Sysctl("vm.swappiness", "1")
     assert difference.added[0].origins[0].module == "apps"
 
 

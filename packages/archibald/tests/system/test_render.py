@@ -5,12 +5,28 @@ from __future__ import annotations
 import os
 import textwrap
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from archibald import __version__
 from archibald.errors import ExitCode
-from archibald.profile.model import Audio, CpuTable, Desktop, Profile, Realtime, Variant
+from archibald.profile.model import (
+    AppGroup,
+    Apps,
+    Audio,
+    CpuTable,
+    Desktop,
+    Image,
+    Mesh,
+    Profile,
+    Realtime,
+    System,
+    Users,
+    Variant,
+)
 from archibald.system.compose import ConflictError, compose
 from archibald.system.render import (
     VariantError,
@@ -24,6 +40,7 @@ from archibald.system.spec import (
     Contribution,
     Directory,
     File,
+    Forbidden,
     KernelArg,
     KernelModule,
     Link,
@@ -50,19 +67,32 @@ def system(*items, variant="default"):
     return SystemSpec(variant, tuple(found))
 
 
+def content(tree, path):
+    node = tree[path]
+    assert isinstance(node, File)
+    return node.content
+
+
+def target(tree, path):
+    node = tree[path]
+    assert isinstance(node, Link)
+    return node.target
+
+
 def as_text(contribution: Contribution) -> str:
     node = contribution.item
     if isinstance(node, Link):
         return f"{node.path} -> {node.target}\n"
+    assert isinstance(node, File | Directory)
     head = f"{node.path} {node.mode:04o} {node.owner}:{node.group}\n"
     if isinstance(node, Directory) or contribution.origins[0].module in LISTED_ONLY:
         return head
-    content = node.content.decode().replace(__version__, "VERSION")
-    return head + textwrap.indent(content, "    | ", lambda line: True)
+    text = node.content.decode().replace(__version__, "VERSION")
+    return head + textwrap.indent(text, "    | ", lambda line: True)
 
 
 def golden_text(spec: SystemSpec) -> str:
-    nodes = sorted(rendered(spec), key=lambda c: c.item.path)
+    nodes = sorted(rendered(spec), key=lambda c: c.item.key)
     return f"kernel: {kernel_command_line(spec)}\n\n" + "\n".join(map(as_text, nodes))
 
 
@@ -78,7 +108,7 @@ def test_the_core_system_is_rendered_as_recorded(variant):
 
 def test_sysctls_become_one_file_that_survives_missing_settings():
     tree = rendered_tree(system(Sysctl("vm.swappiness", "10"), Sysctl("a.b", "1")))
-    lines = tree["/etc/sysctl.d/60-archibald.conf"].content.decode().splitlines()
+    lines = content(tree, "/etc/sysctl.d/60-archibald.conf").decode().splitlines()
     assert lines[0].startswith("# Made by archibald from the profile (cpu)")
     assert lines[0].endswith("change the profile instead.")
     assert lines[1:] == [
@@ -91,7 +121,9 @@ def test_sysctls_become_one_file_that_survives_missing_settings():
 
 def test_kernel_modules_become_one_file():
     tree = rendered_tree(system(KernelModule("snd-seq")))
-    assert tree["/etc/modules-load.d/archibald.conf"].content.decode().splitlines()[-1] == "snd-seq"
+    assert (
+        content(tree, "/etc/modules-load.d/archibald.conf").decode().splitlines()[-1] == "snd-seq"
+    )
 
 
 def test_nothing_derives_from_nothing():
@@ -127,8 +159,8 @@ def test_units_become_links(unit, link):
 def test_an_enabled_unit_of_our_own_is_linked_where_it_is():
     unit = Unit("a.service", "enabled", wanted_by="multi-user.target")
     tree = rendered_tree(system(unit, File("/etc/systemd/system/a.service", b"")))
-    link = tree["/etc/systemd/system/multi-user.target.wants/a.service"]
-    assert link.target == "/etc/systemd/system/a.service"
+    wants = "/etc/systemd/system/multi-user.target.wants/a.service"
+    assert target(tree, wants) == "/etc/systemd/system/a.service"
 
 
 def test_units_that_packages_switch_leave_only_presets():
@@ -142,7 +174,7 @@ def test_units_that_packages_switch_leave_only_presets():
         "/etc/systemd/system-preset/10-archibald.preset",
         "/etc/systemd/user-preset/10-archibald.preset",
     }
-    preset = tree["/etc/systemd/system-preset/10-archibald.preset"].content.decode()
+    preset = content(tree, "/etc/systemd/system-preset/10-archibald.preset").decode()
     assert preset.splitlines()[1:] == ["enable a.service", "disable b.timer"]
     assert [unit.name for unit in disabled_units(spec)] == ["b.timer", "c.service"]
 
@@ -173,8 +205,8 @@ def test_the_delta_of_a_variant_is_what_differs():
     delta = variant_delta(compose(CORE), compose(CORE, variant="low-latency"))
     assert delta.name == "low-latency"
     assert set(delta.files) == {"/etc/motd", "/etc/pipewire/pipewire.conf.d/92-low-latency.conf"}
-    content = delta.files["/etc/pipewire/pipewire.conf.d/92-low-latency.conf"].content
-    assert b"default.clock.quantum = 16" in content
+    settings_file = content(delta.files, "/etc/pipewire/pipewire.conf.d/92-low-latency.conf")
+    assert b"default.clock.quantum = 16" in settings_file
     assert delta.removed == ()
     assert delta.kernel_args == ("cpufreq.default_governor=performance",)
 
@@ -235,3 +267,45 @@ def test_the_variant_of_every_audio_option_is_a_delta_or_an_error():
     delta = variant_delta(compose(profile), compose(profile, variant="other"))
     assert "nohz_full=0" in delta.kernel_args
     assert "cpufreq.default_governor=powersave" in delta.kernel_args
+
+
+_FLAGS = st.booleans()
+
+
+@st.composite
+def profiles(draw):
+    cpus = draw(st.integers(2, 8))
+    some = st.lists(st.integers(0, cpus - 1), unique=True, max_size=cpus - 1)
+    audio = draw(some)
+    return Profile(
+        system=System(
+            kernel=draw(st.sampled_from(["rt", "generic"])),
+            network=draw(st.sampled_from(["off", "on-demand", "on"])),
+            bluetooth=draw(_FLAGS),
+            keymap=draw(st.sampled_from(["us", "de", "fr-oss"])),
+        ),
+        audio=Audio(
+            alsa=draw(_FLAGS), pulse=draw(_FLAGS), jack=draw(_FLAGS), midi=draw(_FLAGS),
+            virtual_machine_quantum=draw(_FLAGS),
+        ),
+        realtime=Realtime(rtkit=draw(_FLAGS), timer_migration=draw(_FLAGS)),
+        cpu=CpuTable(minimum=cpus, audio=audio, isolated=draw(some), tickless=audio),
+        desktop=Desktop(enable=draw(_FLAGS), autologin=draw(_FLAGS)),
+        apps=Apps(groups=draw(st.lists(st.sampled_from(get_args(AppGroup)), unique=True))),
+        mesh=Mesh(enable=draw(_FLAGS)),
+        users=Users(sudo=draw(_FLAGS)),
+        image=Image(generic_kernel=draw(_FLAGS), serial_console=draw(_FLAGS)),
+    )  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(profile=profiles())
+def test_any_valid_profile_gives_one_tree_without_a_conflict(profile):
+    spec = compose(profile)
+    tree = rendered_tree(spec)
+    assert tree == rendered_tree(compose(profile))
+    assert all(path == node.path and not path.endswith("/") for path, node in tree.items())
+    enabled = {unit.name for unit in spec.of(Unit) if unit.state == "enabled"}
+    assert not enabled & {item.unit for item in spec.of(Forbidden)}
+    names = [argument.partition("=")[0] for argument in kernel_command_line(spec).split()]
+    assert len(names) == len(set(names))
