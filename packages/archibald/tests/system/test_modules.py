@@ -213,7 +213,7 @@ class TestAudio:
     )
     def test_kinds_of_clients(self, option, package):
         assert package in packages(core())
-        assert package not in packages(core(audio=Audio(**{option: False})))
+        assert package not in packages(core(audio=Audio.model_validate({option: False})))
 
     def test_libjack_of_pipewire_comes_before_the_library_folder(self):
         paths = [
