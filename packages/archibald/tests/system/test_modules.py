@@ -224,6 +224,9 @@ class TestAudio:
         assert paths[0] < "/etc/ld.so.conf.d/x86_64-linux-gnu.conf"
         assert paths[0] not in rendered_tree(compose(core(audio=Audio(jack=False))))
 
+    def test_the_empty_filter_chain_of_debian_does_not_start(self):
+        assert states(core())["filter-chain.service"] == "disabled"
+
     def test_midi(self):
         assert "snd-seq" in text(core(), "/etc/modules-load.d/archibald.conf")
         tree = rendered_tree(compose(core(audio=Audio(midi=False))))

@@ -13,6 +13,7 @@ from archibald.system.spec import (
     KernelModule,
     Origin,
     Package,
+    Unit,
     contributions,
 )
 
@@ -113,7 +114,11 @@ def _server(profile: Profile) -> list[Contribution]:
             keys="audio, system.bluetooth",
         ),
     )
-    return packages + alsa + settings + session
+    idle = contributions(
+        _because("a second PipeWire process without filters would only take memory"),
+        Unit("filter-chain.service", "disabled", "user"),
+    )
+    return packages + alsa + settings + session + idle
 
 
 def _pipewire_settings(profile: Profile) -> File:
