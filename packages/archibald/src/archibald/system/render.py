@@ -146,7 +146,7 @@ def _listing(
 def _tables(chosen: Sequence[Contribution]) -> str:
     """Return the tables of the profile that decide these items."""
     keys = {key for c in chosen for origin in c.origins for key in origin.keys}
-    return ", ".join(sorted({key.partition(".")[0] for key in keys})) or "whatever its values"
+    return ", ".join(sorted({key.partition(".")[0] for key in keys}))
 
 
 def _from(text: str, path: str, why: str) -> Contribution:

@@ -7,6 +7,8 @@ from archibald.system.spec import File
 
 def header(keys: str, comment: str = "#") -> str:
     """Return the first line of a generated file; ``keys`` are the tables or keys that decide it."""
+    if not keys:
+        return f"{comment} Made by archibald, the same for every profile.\n"
     return f"{comment} Made by archibald from the profile ({keys}); change the profile instead.\n"
 
 
