@@ -34,6 +34,8 @@ EARLY_PREFIXES = (
     "/usr/share/initramfs-tools/",
     "/usr/lib/dracut/",
     "/etc/live/",
+    "/etc/systemd/system-preset/",
+    "/etc/systemd/user-preset/",
 )
 
 _SHAPING = ("mmdebstrap", "apt", "squashfs-tools")

@@ -17,6 +17,19 @@ if [ -s "$root/etc/locale.gen" ] && [ -x "$root/usr/sbin/locale-gen" ]; then
 fi
 chroot "$root" ldconfig
 
+# Debian's packages enable what they bring; what the profile disables is switched off here, where
+# links can still be removed.
+for scope in system user; do
+  preset="$root/etc/systemd/$scope-preset/10-archibald.preset"
+  [ -f "$preset" ] || continue
+  # Not "systemctl disable": that follows Also= and takes PipeWire's socket along with filter-chain.
+  sed -n 's/^disable //p' "$preset" | while read -r unit; do
+    find "$root/etc/systemd/$scope" -type l -lname "*/$unit" -print -delete
+  done
+done
+# live-boot writes a file there when it starts the network.
+mkdir -p "$root/etc/network"
+
 # One initramfs per kernel, side by side.
 pids=
 for modules in "$root"/usr/lib/modules/*; do
@@ -32,7 +45,8 @@ cp "$root"/boot/vmlinuz-* "$root"/boot/initrd.img-* "$out/boot/"
 rm -f "$root"/boot/initrd.img-* "$root"/initrd.img "$root"/initrd.img.old
 
 # What a running system would regenerate, or what tells when and where it was made.
-rm -rf "$root"/var/lib/apt/lists "$root"/var/cache/apt/*.bin "$root"/var/log/apt \
+rm -rf "$root"/var/lib/apt/lists "$root"/var/cache/apt/*.bin \
+  "$root"/var/cache/apt/archives/*.deb "$root"/var/log/apt \
   "$root"/var/cache/debconf/*-old "$root"/var/cache/ldconfig/aux-cache "$root"/run/* "$root"/tmp/*
 mkdir -p "$root/var/lib/apt/lists/partial"
 # The repository that the packages came from is this build's own; sources are written later.
@@ -58,5 +72,6 @@ chmod 600 "$out"/accounts/*
 tar -C "$root/etc" --create --file "$out/skel.tar" --sort=name --owner=0 --group=0 --numeric-owner \
   --mtime="@$SOURCE_DATE_EPOCH" skel
 find "$root" -xdev -mindepth 1 -printf '%y %m %U %G %s /%P\t%l\n' | LC_ALL=C sort -k 6 > "$out/files.list"
+# shellcheck disable=SC2016 # the fields are dpkg-query's
 chroot "$root" dpkg-query --show --showformat='${Package}\t${Version}\t${Architecture}\n' \
   > "$out/dpkg.list"
