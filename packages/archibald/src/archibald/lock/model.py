@@ -7,9 +7,10 @@ package a line, so that a difference between two locks reads as a list of packag
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -23,9 +24,23 @@ HEADER = """\
 # It names what an image is made of, never where to get it.
 """
 
+#: A lock may come from anywhere, and its names become paths, arguments and lines of other files.
+_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9+.~:-]*")
+_WORD = re.compile(r"[a-z0-9][a-z0-9.-]*")
+_PYTHON = re.compile(r"3\.[0-9]{1,3}")
+_ARCHIVE = re.compile("debian|security")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
+_KEY = re.compile(r"[0-9A-F]{40}(?:[0-9A-F]{24})?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PATH = re.compile(r"(?!/)(?!.*(?:^|/)\.\.(?:/|$))[A-Za-z0-9][A-Za-z0-9+._~:/%-]*\.deb")
-_WHEEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*\.whl")
+#: Name, version, optional build number, then the three tags (PEP 427).
+_WHEEL = re.compile(
+    r"[A-Za-z0-9][A-Za-z0-9._]*-[A-Za-z0-9][A-Za-z0-9._+!]*(?:-[0-9][A-Za-z0-9._]*)?"
+    r"(?:-[A-Za-z0-9][A-Za-z0-9._]*){3}\.whl"
+)
+_ANY = re.compile(r".*", re.DOTALL)
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class LockError(UsageError):
@@ -99,8 +114,16 @@ class Lock:
 
 
 def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+    # TOML's basic strings are JSON's, but for the delete character.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _key(text: str) -> str:
+    return text if _BARE_KEY.fullmatch(text) else _quoted(text)
+
+
+def _pairs_text(pairs: Mapping[str, str], key: Callable[[str], str]) -> list[str]:
+    return [f"{key(name)} = {_quoted(value)}" for name, value in sorted(pairs.items())]
 
 
 def _list(values: tuple[str, ...]) -> str:
@@ -124,7 +147,7 @@ def dump(lock: Lock, *, with_tools: bool = True) -> str:
         "",
     ]
     if with_tools:
-        lines += ["[tools]", *(f"{k} = {_quoted(v)}" for k, v in sorted(lock.tools.items())), ""]
+        lines += ["[tools]", *_pairs_text(lock.tools, _key), ""]
     for release in sorted(lock.releases):
         lines += [
             "[[release]]",
@@ -135,7 +158,7 @@ def dump(lock: Lock, *, with_tools: bool = True) -> str:
             f"signed_by = {_list(release.signed_by)}",
             "",
         ]
-    lines += ["[wheels]", *(f"{_quoted(k)} = {_quoted(v)}" for k, v in sorted(lock.wheels.items()))]
+    lines += ["[wheels]", *_pairs_text(lock.wheels, _quoted)]
     lines += ["", "[packages]", *(_package_line(package) for package in sorted(lock.packages)), ""]
     return "\n".join(lines)
 
@@ -155,15 +178,68 @@ def _checked(pattern: re.Pattern[str], value: Any, what: str) -> str:
     return value
 
 
+def _checked_list(pattern: re.Pattern[str], value: Any, what: str) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise ValueError(f"{what} is {value!r}, not a list")
+    return tuple(_checked(pattern, item, f"an element of {what}") for item in value)
+
+
+def _size(value: Any, what: str) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{what} is {value!r}")
+    return value
+
+
+def _snapshot(value: Any) -> datetime:
+    # Without a zone it would mean another moment on every host; FAT knows no time before 1980.
+    if not isinstance(value, datetime) or value.tzinfo is None or not 1980 < value.year < 2100:
+        raise ValueError(f"snapshot is {value!r}")
+    return value.astimezone(UTC).replace(microsecond=0)
+
+
 def _package(name: str, row: Mapping[str, Any]) -> LockedPackage:
     return LockedPackage(
-        name=name,
-        version=str(row["version"]),
-        architecture=str(row["arch"]),
+        name=_checked(_NAME, name, "the name of a package"),
+        version=_checked(_VERSION, row["version"], f"the version of {name}"),
+        architecture=_checked(_WORD, row["arch"], f"the architecture of {name}"),
         sha256=_checked(_SHA256, row["sha256"], f"the SHA-256 of {name}"),
-        size=int(row["size"]),
+        size=_size(row["size"], f"the size of {name}"),
         path=_checked(_PATH, row["path"], f"the path of {name}"),
-        archive=str(row.get("archive", "debian")),
+        archive=_checked(_ARCHIVE, row.get("archive", "debian"), f"the archive of {name}"),
+    )
+
+
+def _release(row: Mapping[str, Any]) -> LockedRelease:
+    return LockedRelease(
+        archive=_checked(_ARCHIVE, row["archive"], "the archive of a release"),
+        suite=_checked(_WORD, row["suite"], "the suite of a release"),
+        date=_checked(_DATE, row["date"], "the date of a release"),
+        sha256=_checked(_SHA256, row["sha256"], "the SHA-256 of a release"),
+        signed_by=_checked_list(_KEY, row["signed_by"], "signed_by of a release"),
+    )
+
+
+def _wheel(name: str, sha256: Any) -> tuple[str, str]:
+    return (
+        _checked(_WHEEL, name, "the name of a wheel"),
+        _checked(_SHA256, sha256, f"the SHA-256 of {name}"),
+    )
+
+
+def _lock(data: Mapping[str, Any]) -> Lock:
+    tools = data.get("tools", {}).items()
+    return Lock(
+        suite=_checked(_WORD, data["suite"], "suite"),
+        architecture=_checked(_WORD, data["architecture"], "architecture"),
+        components=_checked_list(_WORD, data["components"], "components"),
+        snapshot=_snapshot(data["snapshot"]),
+        python=_checked(_PYTHON, data["python"], "python"),
+        python_requirements=_checked_list(_ANY, data["python_requirements"], "python_requirements"),
+        requested=_checked_list(_NAME, data["requested"], "requested"),
+        tools={name: _checked(_ANY, value, f"the version of {name}") for name, value in tools},
+        releases=tuple(_release(row) for row in data.get("release", [])),
+        wheels=dict(_wheel(name, sha256) for name, sha256 in data["wheels"].items()),
+        packages=tuple(_package(key, row) for key, row in data["packages"].items()),
     )
 
 
@@ -174,43 +250,25 @@ def load(text: str, *, name: str = "archibald.lock") -> Lock:
     """
     try:
         data = tomllib.loads(text)
-        if data.get("format") != FORMAT:
-            raise LockError(
-                f"{name} has format {data.get('format')!r}, this version reads {FORMAT}",
-                next_step="archibald lock --update",
-            )
-        snapshot = data["snapshot"]
-        if not isinstance(snapshot, datetime):
-            raise ValueError(f"snapshot is {snapshot!r}")
-        return Lock(
-            suite=data["suite"],
-            architecture=data["architecture"],
-            components=tuple(data["components"]),
-            snapshot=snapshot,
-            python=data["python"],
-            python_requirements=tuple(data["python_requirements"]),
-            requested=tuple(data["requested"]),
-            tools=data.get("tools", {}),
-            releases=tuple(
-                LockedRelease(**{**row, "signed_by": tuple(row["signed_by"])})
-                for row in data.get("release", [])
-            ),
-            wheels={
-                _checked(_WHEEL, wheel, "a wheel"): _checked(
-                    _SHA256, sha, f"the SHA-256 of {wheel}"
-                )
-                for wheel, sha in data["wheels"].items()
-            },
-            packages=tuple(_package(key, row) for key, row in data["packages"].items()),
-        )
-    except LockError:
-        raise
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if data.get("format") == FORMAT:
+            return _lock(data)
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise LockError(
             f"{name} is damaged",
             why=f"missing key {error}" if isinstance(error, KeyError) else str(error),
             next_step="restore it from version control, or make it anew: archibald lock --update",
         ) from error
+    raise LockError(
+        f"{name} has format {data.get('format')!r}, this version reads {FORMAT}",
+        next_step="archibald lock --update",
+    )
 
 
 @dataclass(frozen=True)
