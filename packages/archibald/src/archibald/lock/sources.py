@@ -56,7 +56,13 @@ class Source:
         return f"deb {bracket}{self.base} {self.suite} {' '.join(self.components)}"
 
 
-_INDEX = re.compile(r"'(?P<base>[^']+?)/+dists/(?P<suite>[^/']+)(?:/updates)?/InRelease'")
+#: Suites are one word: "bullseye/updates" of old releases is no main archive.
+_INDEX = re.compile(r"'(?P<base>[^']+?)/+dists/(?P<suite>[^/']+)/InRelease'")
+
+
+def _address(text: str) -> str:
+    """Return an address as apt prints it: no final slash, file: with one slash."""
+    return re.sub(r"^(file|copy):/+", r"\1:/", text.strip()).rstrip("/")
 
 
 def mirrors_from_uris(output: str) -> Mirrors | None:
@@ -66,7 +72,7 @@ def mirrors_from_uris(output: str) -> Mirrors | None:
     """
     debian = security = ""
     for match in _INDEX.finditer(output):
-        base, suite = match["base"], match["suite"]
+        base, suite = _address(match["base"]), match["suite"]
         if base.startswith("cdrom:"):
             continue
         if suite in _DEBIAN_SUITES:
@@ -86,7 +92,7 @@ def find_mirrors(*, option: str = "", profile: str = "", runner: Runner = run) -
 
     Raises :class:`NoMirrorError` when none of them says.
     """
-    chosen = (option or profile).rstrip("/")
+    chosen = _address(option or profile)
     if chosen:
         return Mirrors(chosen, security_beside(chosen))
     require_tools(["apt-get"], purpose="finding and verifying Debian packages")
