@@ -28,7 +28,8 @@ _URI_LINE = re.compile(
 )
 _SIGNATURE_WORDS = re.compile(
     r"NO_PUBKEY|BADSIG|EXPKEYSIG|REVKEYSIG|is not signed|signatures? (?:was|were|is) invalid|"
-    r"couldn't be verified|Hash Sum mismatch|public key is not available|Missing key|no signature",
+    r"couldn't be verified|Hash Sum mismatch|public key is not available|Missing key|no signature|"
+    r"has unexpected size|Clearsigned file isn't valid",
     re.IGNORECASE,
 )
 _NETWORK_WORDS = re.compile(
@@ -297,7 +298,10 @@ def _source_of(uri: str, sources: Sequence[Source]) -> Source:
 def release_date(text: str) -> datetime:
     """Return the Date of a Release file."""
     match = re.search(r"^Date: (.+)$", text, re.MULTILINE)
-    if match is None:
-        raise SignatureError("the mirror's index has no date", next_step="use another mirror")
-    date = parsedate_to_datetime(match[1].replace("UTC", "+0000"))
-    return date.astimezone(UTC)
+    try:
+        date = parsedate_to_datetime(match[1].replace("UTC", "+0000") if match else "")
+    except ValueError as error:
+        raise SignatureError(
+            "the mirror's index has no date", why=str(error), next_step="use another mirror"
+        ) from error
+    return date.replace(tzinfo=date.tzinfo or UTC).astimezone(UTC)
