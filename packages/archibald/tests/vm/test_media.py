@@ -157,16 +157,19 @@ def test_entries_and_variants_that_are_missing() -> None:
 
 def test_further_arguments() -> None:
     default, _, generic = parse_menu(MENU)
-    assert further_arguments(default, serial=True) == "console=tty0 console=ttyS0,115200"
-    assert further_arguments(default, serial=False) == ""
-    assert further_arguments(generic, serial=False) == "archibald.kernel=generic"
+    console = "console=tty0 console=ttyS0,115200"
+    assert further_arguments(default, serial="terminal") == console
+    watched = further_arguments(default, serial="watched")
+    assert watched == f"{console} systemd.mask=serial-getty@ttyS0.service"
+    assert further_arguments(default, serial="unused") == ""
+    assert further_arguments(generic, serial="unused") == "archibald.kernel=generic"
     serial = MenuEntry("serial", "s", (0,), arguments=("console=ttyS0,115200",))
-    assert further_arguments(serial, serial=True) == ""
+    assert further_arguments(serial, serial="watched") == ""
 
 
 def test_ways_to_boot(iso: Path, tmp_path: Path) -> None:
     def boot(**options: object) -> object:
-        return prepare(RunRequest(image=iso, accel="tcg", **options), tmp_path, serial=True)  # type: ignore[arg-type]
+        return prepare(RunRequest(image=iso, accel="tcg", **options), tmp_path, serial="watched")  # type: ignore[arg-type]
 
     direct = boot()
     assert direct.machine.direct is not None  # type: ignore[attr-defined]
@@ -183,11 +186,11 @@ def test_ways_to_boot(iso: Path, tmp_path: Path) -> None:
 def test_contradictions(iso: Path, tmp_path: Path) -> None:
     request = RunRequest(image=iso, variant="low-latency", entry="generic")
     with pytest.raises(UsageError, match="exclude each other"):
-        prepare(request, tmp_path, serial=True)
+        prepare(request, tmp_path, serial="watched")
     disk = tmp_path / "disk.img"
     disk.write_bytes(bytes(510) + b"\x55\xaa" + bytes(1024 * 1024))
     with pytest.raises(UsageError, match="cannot be chosen"):
-        prepare(RunRequest(image=disk, variant="low-latency"), tmp_path, serial=True)
+        prepare(RunRequest(image=disk, variant="low-latency"), tmp_path, serial="watched")
 
 
 def test_temporary_folder_leaves_room_for_socket_names(

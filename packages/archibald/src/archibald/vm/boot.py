@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from archibald.errors import PreconditionError, UsageError
 from archibald.run import Runner, require_tools, run
@@ -15,8 +16,14 @@ from archibald.vm.grub import MenuEntry
 from archibald.vm.media import direct_boot, find_entry, find_variant, identify, read_menu
 from archibald.vm.qemu import FirmwareKind, Machine, MediumKind, find_ovmf
 
+#: Who looks at the serial line: a check, which only reads it, a person who logs in, nobody.
+SerialUse = Literal["watched", "terminal", "unused"]
+
 #: Makes the guest print its boot on the serial line, to see why it failed.
 _SERIAL_ARGUMENTS = ("console=tty0", "console=ttyS0,115200")
+
+#: Watching must not change what is watched: no login, no session, no memory of a getty.
+_NO_SERIAL_LOGIN = "systemd.mask=serial-getty@ttyS0.service"
 
 #: How long a boot with its self-test may take, in seconds. TCG is about ten times slower than KVM.
 _TIMEOUT_S: Mapping[str, float] = {"kvm": 300.0, "tcg": 1200.0}
@@ -62,11 +69,14 @@ def short_folder() -> tempfile.TemporaryDirectory[str]:
     )
 
 
-def further_arguments(entry: MenuEntry, *, serial: bool) -> str:
+def further_arguments(entry: MenuEntry, *, serial: SerialUse) -> str:
     """Return the kernel arguments that an entry lacks for its boot to be watched and understood."""
     further: list[str] = []
-    if serial and not any(word.startswith("console=ttyS") for word in entry.arguments):
+    has_serial = any(word.startswith("console=ttyS") for word in entry.arguments)
+    if serial != "unused" and not has_serial:
         further += _SERIAL_ARGUMENTS
+    if serial == "watched" and not has_serial:
+        further.append(_NO_SERIAL_LOGIN)
     # The self-test has to know that this entry starts another kernel than the profile says.
     names_kernel = any(word.startswith("archibald.kernel=") for word in entry.arguments)
     if entry.entry_id == "generic" and not names_kernel:
@@ -75,11 +85,11 @@ def further_arguments(entry: MenuEntry, *, serial: bool) -> str:
 
 
 def prepare(
-    request: RunRequest, folder: Path, *, serial: bool, runner: Runner = run
+    request: RunRequest, folder: Path, *, serial: SerialUse, runner: Runner = run
 ) -> PreparedBoot:
     """Look at the image and compose the machine; ``folder`` takes what is taken out of it.
 
-    ``serial`` makes the guest print on the serial line. Raises UsageError for a file that is no
+    Raises UsageError for a file that is no
     image or an entry that it lacks, PreconditionError for missing tools.
     """
     if request.variant and request.entry:

@@ -62,7 +62,7 @@ def check_image(
     with short_folder() as name:
         folder = Path(name)
         progress("reading the image")
-        prepared = prepare(request, folder, serial=True, runner=runner)
+        prepared = prepare(request, folder, serial="watched", runner=runner)
         wav = folder / "hda.wav"
         machine = replace(
             prepared.machine,

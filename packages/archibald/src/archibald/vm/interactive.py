@@ -45,7 +45,9 @@ def open_image(request: RunRequest, *, headless: bool, runner: Runner = run) -> 
             # In a window the boot menu is part of what is to be seen.
             request = replace(request, firmware="bios")
     with short_folder() as name:
-        prepared = prepare(request, Path(name), serial=headless, runner=runner)
+        prepared = prepare(
+            request, Path(name), serial="terminal" if headless else "unused", runner=runner
+        )
         audio = host_audio(listed(runner([QEMU, "-audiodev", "help"]).stdout))
         machine = replace(
             prepared.machine,

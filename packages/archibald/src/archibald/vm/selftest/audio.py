@@ -11,6 +11,7 @@ from archibald.vm.selftest.pipewire import (
     ThreadScheduling,
     bound_cards,
     driver_of,
+    last_block,
     parse_cards,
     parse_cpu_list,
     parse_dump,
@@ -87,9 +88,10 @@ def graph(reader: Reader, expected: Expectation, node_name: str) -> list[Check]:
     def judge(attribute: str, wanted: int, unit: str) -> Verdict:
         driver = driver_of(parse_top(top()), node_name)
         if driver is None:
-            return verdict(False, f"{node_name} plays in no graph", top())
+            return verdict(False, f"{node_name} plays in no graph", last_block(top()))
         observed = getattr(driver, attribute)
-        return verdict(observed == wanted, f"{observed} {unit}, driven by {driver.name}", top())
+        text = f"{observed} {unit}, driven by {driver.name}"
+        return verdict(observed == wanted, text, last_block(top()))
 
     return [
         make_check(f"graph.{name}", GROUP, f"{wanted} {unit}", partial(judge, name, wanted, unit))

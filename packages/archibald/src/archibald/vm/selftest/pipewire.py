@@ -45,25 +45,29 @@ _TOP_ROW = re.compile(
 
 def parse_top(text: str) -> list[TopRow]:
     """Return the rows of the last block of ``pw-top -b -n N``; the first blocks hold zeros."""
-    rows: list[TopRow] | None = None
-    for line in text.splitlines():
-        if re.match(r"^S\s+ID\s+QUANT", line):
-            rows = []
-        elif rows is not None and (found := _TOP_ROW.match(line)):
-            rows.append(
-                TopRow(
-                    state=found["state"],
-                    node_id=int(found["id"]),
-                    quantum=int(found["quantum"]),
-                    rate=int(found["rate"]),
-                    errors=int(found["errors"]),
-                    name=found["name"],
-                    follower=found["mark"] is not None,
-                )
-            )
+    matches = [_TOP_ROW.match(line) for line in last_block(text).splitlines()]
+    rows = [
+        TopRow(
+            state=found["state"],
+            node_id=int(found["id"]),
+            quantum=int(found["quantum"]),
+            rate=int(found["rate"]),
+            errors=int(found["errors"]),
+            name=found["name"],
+            follower=found["mark"] is not None,
+        )
+        for found in matches
+        if found
+    ]
     if not rows:
         raise ValueError(f"no nodes in {text.strip()[:200]!r}")
     return rows
+
+
+def last_block(text: str) -> str:
+    """Return the last block of ``pw-top -b -n N``, from its header on."""
+    headers = [found.start() for found in re.finditer(r"^S\s+ID\s+QUANT", text, re.MULTILINE)]
+    return text[headers[-1] :] if headers else ""
 
 
 def driver_of(rows: list[TopRow], node_name: str) -> TopRow | None:
