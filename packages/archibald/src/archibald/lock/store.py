@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -97,6 +98,11 @@ class Store:
         """Take a downloaded file into the store if its hash is right; else delete it."""
         if not arrived.is_file():
             return False
+        if arrived.is_symlink():
+            # apt only links to the files of a mirror that is a folder of this machine.
+            source = arrived.resolve()
+            arrived.unlink()
+            shutil.copyfile(source, arrived)
         if sha256_of(arrived) != wanted.sha256:
             arrived.unlink()
             return False
