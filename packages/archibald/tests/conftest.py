@@ -174,23 +174,29 @@ class Archive:
         self.stanzas[name, version] = f"{control}Filename: {path}\nSize: {size}\nSHA256: {sha256}\n"
 
 
-@pytest.fixture
-def bare_archive(tmp_path, make_deb) -> Archive:
-    """An archive without any package."""
+@pytest.fixture(scope="session")
+def make_archive(make_deb) -> Callable[[Path], Archive]:
+    """Make an archive in a folder: the least of a system, and two packages; not yet published."""
     if shutil.which("apt-get") is None:
         pytest.skip("this machine has no apt")
-    return Archive(tmp_path / "archive", make_deb)
+
+    def make(folder: Path) -> Archive:
+        made = Archive(folder, make_deb)
+        made.add("base-thing", "1:1.0+b1", extra="Essential: yes\nPriority: required\n")
+        made.add("apt", "3.0")
+        made.add("python3", "3.14.2-1")
+        made.add("libtone++", "2.0~rc1")
+        made.add("synth", "1.0", depends="libtone++ (>= 2)")
+        return made
+
+    return make
 
 
 @pytest.fixture
-def archive(bare_archive) -> Archive:
-    """An archive with the least that a system has, and two packages; not yet published."""
-    bare_archive.add("base-thing", "1:1.0+b1", extra="Essential: yes\nPriority: required\n")
-    bare_archive.add("apt", "3.0")
-    bare_archive.add("python3", "3.14.2-1")
-    bare_archive.add("libtone++", "2.0~rc1")
-    bare_archive.add("synth", "1.0", depends="libtone++ (>= 2)")
-    return bare_archive
+def archive(make_archive, tmp_path) -> Archive:
+    """An archive of the test's own; not yet published."""
+    made: Archive = make_archive(tmp_path / "archive")
+    return made
 
 
 def _locked(name: str, version: str, **changes: str) -> LockedPackage:

@@ -152,7 +152,8 @@ def _fetch(
     )  # fmt: skip
     fetch_wheels(lock.wheels, lock.python, store, offline=room is None, note=note)
     confirmed = ""
-    if room is not None and fetched.downloaded_bytes:
+    # What nobody serves may be old, or the mirror away, or the lock's hash forged: the index tells.
+    if room is not None and (fetched.downloaded_bytes or fetched.gone):
         confirmed = confirm(lock, room)
     return fetched, confirmed
 

@@ -72,6 +72,8 @@ def resolve_wheels(
 
     ``python`` is the image's version such as "3.14".
     """
+    if not requirements:
+        return {}
     with TemporaryDirectory(prefix="archibald-wheels-") as folder:
         report = Path(folder) / "report.json"
         _pip(
