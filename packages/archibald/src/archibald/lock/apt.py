@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -61,7 +61,8 @@ class AptRoom:
     """A private apt below ``folder`` for the given sources, verified with ``keyring``.
 
     ``preferences`` is the text of an apt preferences file (pinning); sources whose base is in
-    ``trusted_bases`` are local and unsigned: repositories that we made of checked packages.
+    ``trusted_bases`` are local and unsigned: repositories that we made of checked packages;
+    ``status`` lists what counts as installed, in the form of dpkg's own list.
     """
 
     folder: Path
@@ -70,6 +71,7 @@ class AptRoom:
     architecture: str = "amd64"
     preferences: str = ""
     trusted_bases: Sequence[str] = ()
+    status: str = ""
     runner: Runner = run
     _env: dict[str, str] = field(default_factory=dict, init=False)
 
@@ -77,7 +79,7 @@ class AptRoom:
         require_tools(["apt-get", "gpgv"], purpose="finding and verifying Debian packages")
         for name in ("lists/partial", "cache/archives/partial", "empty"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
-        (self.folder / "status").touch()
+        (self.folder / "status").write_text(self.status)
         (self.folder / "preferences").write_text(self.preferences)
         lines = [source.line(self._trust(source)) for source in self.sources]
         (self.folder / "sources.list").write_text("\n".join([*lines, ""]))
@@ -140,9 +142,21 @@ class AptRoom:
         :class:`UnknownPackageError` and :class:`UnsatisfiableError`.
         """
         self._require_known(requested)
+        packages = self._install(["?essential", "?priority(required)", "apt", *sorted(requested)])
+        if not packages:
+            raise ToolFailedError("apt resolved nothing", why="it named no file to fetch")
+        return packages
+
+    def moved_by(self, names: Iterable[str]) -> set[str]:
+        """Return which packages change when ``names`` are upgraded in the system of ``status``.
+
+        Raises :class:`UnsatisfiableError`.
+        """
+        return {package.name for package in self._install(sorted(names))}
+
+    def _install(self, words: Sequence[str]) -> tuple[LockedPackage, ...]:
         result = self.runner(
-            ["apt-get", "install", "--yes", "--print-uris", "--no-install-recommends",
-             "?essential", "?priority(required)", "apt", *sorted(requested)],
+            ["apt-get", "install", "--yes", "--print-uris", "--no-install-recommends", *words],
             check=False, env=self._env,
         )  # fmt: skip
         if result.returncode != 0:
@@ -152,10 +166,7 @@ class AptRoom:
                 next_step="leave one of them out (apps.exclude, image.packages), or wait until the "
                 "suite is consistent again and run archibald lock",
             )
-        packages = parse_print_uris(result.stdout, self.sources)
-        if not packages:
-            raise ToolFailedError("apt resolved nothing", why=result.stderr or result.stdout)
-        return packages
+        return parse_print_uris(result.stdout, self.sources)
 
     def _require_known(self, requested: Mapping[str, str]) -> None:
         missing = sorted(set(requested) - self.has_candidates(sorted(requested)))

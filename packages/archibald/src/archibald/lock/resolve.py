@@ -101,8 +101,9 @@ def update_some(
 ) -> Lock:
     """Update only ``names`` and what must move with them; everything else keeps its version.
 
-    The old packages are offered to apt beside the new index and pinned. One that can no longer be
-    had moves as well, and ``note`` is told.
+    apt says what must move by upgrading a system that has the old packages installed. Then the old
+    packages are offered to apt beside the new index, and all that need not move are pinned. One
+    that can no longer be had moves as well, and ``note`` is told.
     """
     sources = sources_for(request.suite, request.components, mirrors)
     room = AptRoom(folder, sources, keyring)
@@ -118,16 +119,26 @@ def update_some(
     with ExitStack() as stack:
         repo = Path(stack.enter_context(TemporaryDirectory(prefix="locked-", dir=folder)))
         write_repository(kept, store, repo, runner=runner)
+        installed = AptRoom(folder, sources, keyring, status=_installed(repo), runner=runner)
+        moved = {*names, *installed.moved_by({*names, *gone})}
         pinned = AptRoom(
             folder,
             [*sources, Source("locked", f"copy:{repo}", "./", ())],
             keyring,
-            preferences=_pins(kept, set(names)),
+            preferences=_pins(kept, moved),
             trusted_bases=(f"copy:{repo}",),
         )
         pinned.update()
         lock = _lock_from(pinned, request, runner)
     return _with_archive_paths(lock, old)
+
+
+def _installed(repository: Path) -> str:
+    """Return dpkg's list of a system that has every package of a repository installed."""
+    stanzas = (repository / "Packages").read_text().split("\n\n")
+    return (
+        "\n\n".join(f"Status: install ok installed\n{stanza.strip()}" for stanza in stanzas) + "\n"
+    )
 
 
 def _pins(kept: Sequence[LockedPackage], free: set[str]) -> str:
