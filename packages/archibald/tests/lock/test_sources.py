@@ -93,6 +93,21 @@ def test_a_folder_is_a_mirror_however_it_is_written(address):
     assert find_mirrors(option=address, runner=_never).debian == "file:/srv/debian"
 
 
+def test_a_list_of_mirrors_is_followed_to_its_first(toolbox, tmp_path):
+    """Cloud images keep addresses in a file, which the image that we build does not have."""
+    toolbox.add("apt-get")
+    listing = tmp_path / "debian.list"
+    listing.write_text(f"# comment\n\n{_MAIN}/\tpriority:1\nhttp://three.example/debian\n")
+    security = tmp_path / "security.list"
+    security.write_text(f"{_SECURITY}\n")
+    apt = _apt((f"mirror+file:{listing}", "trixie"), (f"mirror+file:{security}", "trixie-security"))
+    assert find_mirrors(runner=apt) == Mirrors(_MAIN, _SECURITY)
+    listing.write_text("# nothing\n")
+    with pytest.raises(NoMirrorError) as caught:
+        find_mirrors(runner=apt)
+    assert str(listing) in caught.value.why
+
+
 def test_without_any_mirror_the_error_says_what_to_set(toolbox):
     toolbox.add("apt-get")
     with pytest.raises(NoMirrorError) as caught:

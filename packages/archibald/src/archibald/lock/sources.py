@@ -24,6 +24,11 @@ KEYRINGS = (
     Path("/usr/share/keyrings/debian-archive-keyring.pgp"),
 )
 
+_GIVE_ONE = (
+    "give one: archibald build iso --mirror http://MIRROR/debian, "
+    "or set image.mirror in the profile"
+)
+
 
 class NoMirrorError(PreconditionError):
     """No Debian mirror is known on this machine."""
@@ -62,7 +67,7 @@ _INDEX = re.compile(r"'(?P<base>[^']+?)/+dists/(?P<suite>[^/']+)/InRelease'")
 
 def _address(text: str) -> str:
     """Return an address as apt prints it: no final slash, file: with one slash."""
-    return re.sub(r"^(file|copy):/+", r"\1:/", text.strip()).rstrip("/")
+    return re.sub(r"^((?:mirror\+)?file|copy):/+", r"\1:/", text.strip()).rstrip("/")
 
 
 def mirrors_from_uris(output: str) -> Mirrors | None:
@@ -80,6 +85,28 @@ def mirrors_from_uris(output: str) -> Mirrors | None:
         elif suite.endswith("-security") and suite.removesuffix("-security") in _DEBIAN_SUITES:
             security = security or base
     return Mirrors(debian, security) if debian else None
+
+
+def _first_listed(base: str) -> str:
+    """Return the first address of the list that a mirror+file: address names, others unchanged.
+
+    The list is a file of this host, so its name must not get into an image.
+    """
+    if not base.startswith("mirror+file:"):
+        return base
+    path = Path(base.removeprefix("mirror+file:"))
+    try:
+        rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise NoMirrorError(
+            "this host's list of mirrors cannot be read", why=str(error), next_step=_GIVE_ONE
+        ) from error
+    addresses = [row[0] for row in rows if row and not row[0].startswith("#")]
+    if not addresses:
+        raise NoMirrorError(
+            "no Debian mirror is known", why=f"{path} lists none", next_step=_GIVE_ONE
+        )
+    return _address(addresses[0])
 
 
 def security_beside(mirror: str) -> str:
@@ -103,10 +130,9 @@ def find_mirrors(*, option: str = "", profile: str = "", runner: Runner = run) -
         raise NoMirrorError(
             "no Debian mirror is known",
             why=result.stderr.strip() or "this host's apt configuration names no Debian suite",
-            next_step="give one: archibald build iso --mirror http://MIRROR/debian, "
-            "or set image.mirror in the profile",
+            next_step=_GIVE_ONE,
         )
-    return mirrors
+    return Mirrors(_first_listed(mirrors.debian), _first_listed(mirrors.security))
 
 
 def sources_for(suite: str, components: tuple[str, ...], mirrors: Mirrors) -> tuple[Source, ...]:
