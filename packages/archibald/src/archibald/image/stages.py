@@ -23,6 +23,9 @@ from archibald.lock.store import sha256_of
 
 MANIFEST = "stage.json"
 
+#: What reading a file that is not what we wrote can raise, besides OSError.
+_DAMAGE = (ValueError, KeyError, TypeError, AttributeError)
+
 #: What a stage does: fills the folder that it is given with its outputs.
 Work = Callable[[Path], None]
 
@@ -61,16 +64,17 @@ class StageStore:
         place = self.folder / name / key
         try:
             record = json.loads((place / MANIFEST).read_text())
-        except (OSError, ValueError):
+            outputs = {str(output): str(sha256) for output, sha256 in record["outputs"].items()}
+            seconds = float(record["seconds"])
+        except (OSError, *_DAMAGE):
             return None
-        outputs: dict[str, str] = record["outputs"]
         for output, sha256 in outputs.items():
             path = place / output
             if not path.is_file() or sha256_of(path) != sha256:
                 remove_tree(place)
                 return None
         os.utime(place)
-        return StageResult(name, key, place, outputs, float(record["seconds"]), True)
+        return StageResult(name, key, place, outputs, seconds, True)
 
     def run(
         self, name: str, inputs: Mapping[str, Any], work: Callable[[Path], None]
@@ -86,14 +90,14 @@ class StageStore:
         """Return how long the stage took last time, if it ever ran here."""
         try:
             return float(json.loads((self.folder / "seconds.json").read_text())[name])
-        except (OSError, ValueError, KeyError):
+        except (OSError, *_DAMAGE):
             return None
 
     def _remember_seconds(self, name: str, seconds: float) -> None:
         path = self.folder / "seconds.json"
         known: dict[str, float] = {}
-        with contextlib.suppress(OSError, ValueError):
-            known = json.loads(path.read_text())
+        with contextlib.suppress(OSError, *_DAMAGE):
+            known = dict(json.loads(path.read_text()))
         known[name] = round(seconds, 2)
         temporary = path.with_name(f"seconds.{os.getpid()}")
         temporary.write_text(json.dumps(known, sort_keys=True))
@@ -127,8 +131,7 @@ class StageStore:
         area.mkdir(parents=True, exist_ok=True)
         folder = area / f"{name}-{os.getpid()}-{time.monotonic_ns()}"
         lock_path = folder.with_suffix(".lock")
-        with lock_path.open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with _locked(lock_path):
             folder.mkdir()
             try:
                 yield folder
@@ -140,7 +143,7 @@ class StageStore:
         """Delete scratch folders whose makers are gone; return their names."""
         removed = []
         for lock_path in sorted((self.folder / "scratch").glob("*.lock")):
-            with lock_path.open("r+") as lock:
+            with contextlib.suppress(FileNotFoundError), lock_path.open("r+") as lock:
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except OSError:
@@ -158,3 +161,16 @@ class StageStore:
         with (folder / f"{key}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock on a file that nobody has deleted as a leftover before it was locked."""
+    while True:
+        with path.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            # See remove_leftovers: it deletes lock files that it could lock.
+            if os.fstat(lock.fileno()).st_nlink == 0:
+                continue
+            yield
+            return
