@@ -112,7 +112,7 @@ def iso_order(iso: Path, *, runner: Runner = run) -> list[str]:
 def squashfs_entries(layer: Path, folder: Path, *, runner: Runner = run) -> dict[str, Entry]:
     """Unpack a squashfs into ``folder`` and return its entries, with owners as numbers."""
     require_tools(["unsquashfs"], purpose="reading a layer")
-    listing = runner(["unsquashfs", "-lln", "-full-precision", layer]).stdout
+    listing = runner(["unsquashfs", "-lln", "-UTC", layer]).stdout
     runner(
         [
             "unsquashfs",
@@ -136,19 +136,24 @@ _LISTING = re.compile(
 
 
 def parse_squashfs_listing(text: str, folder: Path | None) -> dict[str, Entry]:
-    """Return the entries of ``unsquashfs -lln``; content hashes come from ``folder`` if given."""
+    """Return the entries of ``unsquashfs -lln``.
+
+    Contents and times to the second are those of the unpacked ``folder`` if it is given.
+    """
     entries = {}
     for line in text.splitlines():
         match = _LISTING.match(line)
         if match is None or not match["path"]:
             continue
         path, _, target = match["path"].partition(" -> ")
-        content = target
+        content, time = target, match["time"]
         place = folder / path.lstrip("/") if folder else None
-        if match["mode"].startswith("-") and place is not None and place.is_file():
-            content = sha256_of(place)
+        if place is not None and (place.is_symlink() or place.exists()):
+            time = str(int(place.lstat().st_mtime))
+            if match["mode"].startswith("-"):
+                content = sha256_of(place)
         size = match["size"] if match["mode"].startswith("-") else ""
-        entries[path] = Entry(match["mode"], match["owner"], size, match["time"], content)
+        entries[path] = Entry(match["mode"], match["owner"], size, time, content)
     return entries
 
 

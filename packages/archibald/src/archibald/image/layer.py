@@ -51,6 +51,9 @@ class LayerWriter:
         self.tar = tarfile.open(fileobj=stream, mode="w", format=tarfile.GNU_FORMAT)  # noqa: SIM115
         self.base, self.accounts, self.epoch = base, accounts, epoch
         self.written: set[str] = set()
+        root = tarfile.TarInfo("./")  # without it mksquashfs gives the root mode 0777
+        root.type, root.mode, root.mtime = tarfile.DIRTYPE, 0o755, epoch
+        self.tar.addfile(root)
 
     def add(self, path: str, node: Node) -> None:
         """Add one node at its absolute path."""
