@@ -1,0 +1,304 @@
+#!/usr/bin/env python3
+"""Measure image builds: ours, live-build's and mkosi's, for the same packages, interleaved.
+
+    .venv/bin/python bench/image.py --quick
+    .venv/bin/python bench/image.py --rounds 3 --json image.json --chart image.svg
+
+As root, because the peers need it; --only archibald works as an ordinary user too. Peers that are
+missing are installed by apt, and said so. Exit codes are those of archibald: 4 when a builder
+failed (the others are still measured), 1 when a goal is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from image_builders import (
+    BUILDERS,
+    Builder,
+    Case,
+    Job,
+    configuration,
+    install_peer,
+    make_builder,
+    require_root,
+)
+from image_measure import adopt_orphans, measure, others_cores
+from image_report import Sample, chart_of, goals_of, rows_of, table_of
+
+from archibald import __version__
+from archibald.errors import ArchibaldError, ExitCode, ToolFailedError
+from archibald.image.build import design
+from archibald.image.privilege import remove_tree
+from archibald.lock import model
+from archibald.lock.resolve import Request, make_lock, tool_versions
+from archibald.lock.sources import find_keyring, find_mirrors
+from archibald.lock.wheels import image_requirements
+from archibald.profile.load import load_profile
+
+ROOT = Path(__file__).resolve().parent.parent
+#: A machine is quiet when others keep less than so many CPUs busy for so many seconds.
+QUIET_CORES, QUIET_WINDOW_S = 0.15, 5.0
+
+QUICK = ("archibald", "live-build")
+
+
+def say(text: str) -> None:
+    """Tell the person who waits."""
+    sys.stderr.write(f"{text}\n")
+
+
+def arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        prog="bench/image.py", description=(__doc__ or "").partition("\n")[0]
+    )
+    parser.add_argument("--quick", action="store_true", help="one round, ours and live-build")
+    parser.add_argument("--only", default="", metavar="NAMES",
+                        help=f"builders, separated by commas: {','.join(BUILDERS)}")  # fmt: skip
+    parser.add_argument("--cases", default="", metavar="NAMES",
+                        help=f"separated by commas; default all: {','.join(Case)}")  # fmt: skip
+    parser.add_argument("--rounds", type=int, default=1, help="rounds; default: 1")
+    parser.add_argument("--patience", type=float, default=0.0, metavar="SECONDS",
+                        help="wait up to so long for a quiet machine; default: 0")  # fmt: skip
+    parser.add_argument("--profile", type=Path, default=ROOT / "profiles/core.toml", metavar="FILE",
+                        help="default: profiles/core.toml")  # fmt: skip
+    parser.add_argument("--mirror", default="", help="default: what this host's apt uses")
+    parser.add_argument("--work", type=Path, default=None, metavar="FOLDER",
+                        help="(12 GiB); default: a new one in /var/tmp")  # fmt: skip
+    parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="write all figures")
+    parser.add_argument("--chart", type=Path, default=None, metavar="FILE.svg", help="draw them")
+    chosen = parser.parse_args(argv)
+    chosen.tools = _names(
+        parser, chosen.only, list(BUILDERS), QUICK if chosen.quick else [*BUILDERS]
+    )
+    names = _names(parser, chosen.cases, [str(case) for case in Case], list(Case))
+    # A cold build is what every later case builds on.
+    chosen.cases = [case for case in Case if case in names or case is Case.COLD]
+    if chosen.rounds < 1:
+        parser.error("--rounds takes 1 or more")
+    return chosen
+
+
+def _names(
+    parser: argparse.ArgumentParser, text: str, known: Sequence[str], default: Sequence[str]
+) -> list[str]:
+    if not text:
+        return list(default)
+    names = text.split(",")
+    for name in names:
+        if name not in known:
+            parser.error(f"{name!r} is none of {', '.join(known)}")
+    return [name for name in known if name in names]
+
+
+def make_job(profile_path: Path, mirror: str, work: Path) -> Job:
+    """Resolve the packages once, so that all builders get the same versions."""
+    profile = load_profile(profile_path)
+    mirrors = find_mirrors(option=mirror, profile=profile.image.mirror)
+    wanted = Request(
+        profile.system.suite, tuple(profile.image.components), design(profile).wishes,
+        image_requirements(),
+    )  # fmt: skip
+    say("resolving the packages (not measured)")
+    folder = work / "apt"
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = make_lock(wanted, mirrors, find_keyring(), folder=folder)
+    lock_path = work / "bench.lock"
+    lock_path.write_text(model.dump(lock))
+    return Job(
+        lock, lock_path, profile_path.absolute(), mirrors.debian, work,
+        profile.image.compression_level,
+    )  # fmt: skip
+
+
+def order(tools: Sequence[str], round_number: int) -> list[str]:
+    """Return the tools in the order of a round: another one begins each time."""
+    first = round_number % len(tools)
+    return [*tools[first:], *tools[:first]]
+
+
+def turns(
+    tools: Sequence[str], cases: Sequence[Case], rounds: int
+) -> Iterator[tuple[int, Case, str, bool]]:
+    """Yield (round, case, tool, whether it counts).
+
+    The download fills the caches, so the first round always does it; it depends on the network more
+    than on the tool, so later rounds do not.
+    """
+    for number in range(rounds):
+        for case in Case:
+            fills = case is Case.DOWNLOAD
+            if (fills and number == 0) or (not fills and case in cases):
+                for tool in order(tools, number):
+                    yield number, case, tool, case in cases
+
+
+def await_quiet(patience_s: float) -> None:
+    """Wait until nobody else computes, but no longer than this."""
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline and others_cores(QUIET_WINDOW_S) > QUIET_CORES:
+        pass
+
+
+def run_turn(builder: Builder, case: Case, number: int, logs: Path) -> Sample:
+    """Do one build and return what it took."""
+    builder.prepare(case)
+    usage = measure(
+        builder.commands(case),
+        cwd=_folder(builder),
+        env=builder.env,
+        folders=[builder.job.work],
+        log_file=logs / f"{builder.name}-{case}-{number}.log",
+    )
+    size = builder.result().stat().st_blocks * 512
+    return Sample(builder.name, case, number, usage, size)
+
+
+def _folder(builder: Builder) -> Path:
+    live = builder.job.work / "live"
+    return live if live.is_dir() else builder.job.work
+
+
+def run_all(
+    builders: dict[str, Builder], chosen: argparse.Namespace, logs: Path
+) -> tuple[list[Sample], dict[str, ToolFailedError]]:
+    """Do all turns; a builder that fails is left out from then on."""
+    samples: list[Sample] = []
+    failed: dict[str, ToolFailedError] = {}
+    for number, case, tool, counts in turns(list(builders), chosen.cases, chosen.rounds):
+        if tool in failed:
+            continue
+        try:
+            await_quiet(chosen.patience)
+            sample = run_turn(builders[tool], case, number, logs)
+        except ToolFailedError as error:
+            failed[tool] = error
+            say(f"{tool} is left out: {error}")
+            continue
+        say(f"round {number + 1}, {case}, {tool}: {sample.usage.wall_s:.1f} s, others "
+            f"{sample.usage.others_cores:.1f} cores")  # fmt: skip
+        if counts:
+            samples.append(sample)
+    return samples, failed
+
+
+def report(
+    builders: dict[str, Builder], samples: list[Sample], failed: dict[str, ToolFailedError]
+) -> dict[str, Any]:
+    """Return everything that was measured, and with what."""
+    rows = rows_of(samples)
+    job = next(iter(builders.values())).job
+    return {
+        "archibald": __version__,
+        "cpus": os.cpu_count(),
+        "kernel": os.uname().release,
+        "suite": job.lock.suite,
+        "snapshot": job.lock.snapshot.isoformat(),
+        "packages": len(job.lock.packages),
+        "packages_bytes": sum(package.size for package in job.lock.packages),
+        "cases": {case: case.text for case in Case},
+        "tools": {
+            name: {
+                "versions": tool_versions(builder.packages),
+                "notes": builder.notes,
+                "commands": configuration(builder),
+            }
+            for name, builder in builders.items()
+        },
+        "rows": [asdict(row) for row in rows],
+        "samples": [asdict(sample) for sample in samples],
+        "goals": [asdict(goal) for goal in goals_of(rows)],
+        "failed": {name: error.what for name, error in failed.items()},
+    }
+
+
+def print_report(figures: dict[str, Any], samples: list[Sample]) -> None:
+    """Print the table, the goals and what each tool is."""
+    rows = rows_of(samples)
+    lines = [
+        f"{figures['packages']} packages of {figures['suite']} ({figures['snapshot']}), "
+        f"{figures['packages_bytes'] / 2**20:.0f} MiB; {figures['cpus']} CPUs", "",
+        table_of(rows),
+        *(f"{case}: {text}" for case, text in figures["cases"].items()), "",
+    ]  # fmt: skip
+    for name, tool in figures["tools"].items():
+        versions = ", ".join(f"{key} {value}" for key, value in tool["versions"].items())
+        lines += [f"{name} ({versions})", *(f"  {note}" for note in tool["notes"])]
+    lines.append("")
+    for goal in goals_of(rows):
+        lines.append(f"goal: {goal.text}: {goal.figure}, {'ok' if goal.reached else 'missed'}")
+    for name, what in figures["failed"].items():
+        lines.append(f"failed: {name}: {what}")
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def bench(chosen: argparse.Namespace, work: Path) -> int:
+    """Prepare, measure and report; return the exit code."""
+    adopt_orphans()
+    require_root(chosen.tools)
+    for name in chosen.tools:
+        install_peer(name, ROOT)
+    job = make_job(chosen.profile, chosen.mirror, work)
+    builders = {name: make_builder(name, job) for name in chosen.tools}
+    logs = work / "logs"
+    logs.mkdir(exist_ok=True)
+    try:
+        samples, failed = run_all(builders, chosen, logs)
+        figures = report(builders, samples, failed)
+    finally:
+        for builder in builders.values():
+            builder.clean()
+    print_report(figures, samples)
+    if chosen.json:
+        chosen.json.write_text(json.dumps(figures, indent=1) + "\n")
+    if chosen.chart:
+        title = f"Seconds to build the {job.profile.stem} image"
+        chosen.chart.write_text(chart_of(rows_of(samples), title=title))
+    if failed:
+        say(f"the logs are in {logs}")
+        return ExitCode.TOOL_FAILED
+    missed = any(not goal["reached"] for goal in figures["goals"])
+    return ExitCode.FINDINGS if missed else ExitCode.OK
+
+
+def _on_sigterm(_signum: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the benchmark and return its exit code."""
+    chosen = arguments(argv)
+    for sig in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(sig, _on_sigterm)
+    # Not TMPDIR: that is often in memory, and a build takes gigabytes.
+    work = chosen.work or Path(tempfile.mkdtemp(prefix="archibald-bench-", dir="/var/tmp"))
+    work = work.absolute()
+    code: int = ExitCode.TOOL_FAILED
+    try:
+        code = bench(chosen, work)
+    except ArchibaldError as error:
+        say(f"bench/image.py: {error}")
+        code = error.exit_code
+    except KeyboardInterrupt:
+        say("interrupted")
+        code = ExitCode.INTERRUPTED
+    finally:
+        if chosen.work is None and code != ExitCode.TOOL_FAILED:
+            remove_tree(work)
+    return int(code)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
