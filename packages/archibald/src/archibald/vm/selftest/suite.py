@@ -100,7 +100,7 @@ def run_selftest(
         ("services", lambda: services_checks(reader, expected)),
         ("session", lambda: session_checks(reader, expected)),
         ("audio", lambda: audio_checks(reader, expected)),
-        ("sound", lambda: play_checks(reader, expected, audible=audible)),
+        ("sound", lambda: play_checks(reader, expected, audible=audible, sleep=sleep)),
     )
     for name, group in groups:
         progress(name)

@@ -97,11 +97,17 @@ def find_sink(
     raise UnreadableError("PipeWire has no sink on a sound card")
 
 
-def play_checks(reader: Reader, expected: Expectation, *, audible: bool) -> list[Check]:
+def play_checks(
+    reader: Reader,
+    expected: Expectation,
+    *,
+    audible: bool,
+    sleep: Callable[[float], None] = time.sleep,
+) -> list[Check]:
     """Look at the graph while silence plays, then play the tone if it may be heard."""
     played = "the tone is played" if audible else "silence is played"
     try:
-        sink = find_sink(reader)
+        sink = find_sink(reader, sleep=sleep)
     except (NotApplicableError, UnreadableError, ValueError) as error:
         return [make_check("tone.played", GROUP, played, _raiser(error))]
     rate = expected.profile.audio.rate
@@ -112,7 +118,7 @@ def play_checks(reader: Reader, expected: Expectation, *, audible: bool) -> list
         silence = folder / "silence.wav"
         write_tone(silence, rate=rate, amplitude=0.0, length_s=_SILENCE_S)
         with _playing(reader, sink, silence):
-            time.sleep(1.0)
+            sleep(1.0)
             checks = graph(reader, expected, NODE_NAME)
         if audible:
             tone = folder / "tone.wav"
