@@ -46,10 +46,15 @@ class LayerWriter:
     """Writes nodes into a tar, with parents first and each path once."""
 
     def __init__(
-        self, stream: IO[bytes], base: Mapping[str, BaseEntry], accounts: Accounts, epoch: int
+        self,
+        stream: IO[bytes],
+        base: Mapping[str, BaseEntry],
+        accounts: Accounts,
+        epoch: int,
+        tree: Mapping[str, Node],
     ) -> None:
         self.tar = tarfile.open(fileobj=stream, mode="w", format=tarfile.GNU_FORMAT)  # noqa: SIM115
-        self.base, self.accounts, self.epoch = base, accounts, epoch
+        self.base, self.accounts, self.epoch, self.tree = base, accounts, epoch, tree
         self.written: set[str] = set()
         root = tarfile.TarInfo("./")  # without it mksquashfs gives the root mode 0777
         root.type, root.mode, root.mtime = tarfile.DIRTYPE, 0o755, epoch
@@ -58,6 +63,8 @@ class LayerWriter:
     def add(self, path: str, node: Node) -> None:
         """Add one node at its absolute path."""
         self._parents(path)
+        if isinstance(node, Directory):
+            self._require_folder(path, path)
         info = self._info(path, node)
         content = node.content if isinstance(node, File) else b""
         info.size = len(content)
@@ -78,23 +85,38 @@ class LayerWriter:
     def _parents(self, path: str) -> None:
         for parent in reversed(PurePosixPath(path).parents):
             name = str(parent)
-            if name == "/" or name in self.written:
+            if name == "/":
                 continue
-            entry = self.base.get(name)
-            if entry is not None and entry.kind != "d":
-                raise UsageError(
-                    f"{path} cannot be added: {name} is "
-                    + (f"a link to {entry.target}" if entry.kind == "l" else "not a folder"),
-                    next_step="use the path behind the link",
-                )
-            info = tarfile.TarInfo(name.lstrip("/"))
-            info.type = tarfile.DIRTYPE
-            info.mode, info.uid, info.gid = (
-                (entry.mode, entry.uid, entry.gid) if entry else (0o755, 0, 0)
-            )
-            info.mtime = self.epoch
+            self._require_folder(path, name)
+            if name in self.written:
+                continue
+            node = self.tree.get(name)
+            info = self._info(name, node) if node else self._base_folder(name)
             self.tar.addfile(info)
             self.written.add(name)
+
+    def _require_folder(self, path: str, folder: str) -> None:
+        """Raise unless ``folder`` can hold ``path``, in the tree and in the base."""
+        node, entry = self.tree.get(folder), self.base.get(folder)
+        if isinstance(node, File | Link):
+            target = node.target if isinstance(node, Link) else ""
+        elif entry is not None and entry.kind != "d":
+            target = entry.target
+        else:
+            return
+        what = f"a link to {target}" if target else "not a folder"
+        raise UsageError(
+            f"{path} cannot be added: {folder} is {what}", next_step="use the path behind the link"
+        )
+
+    def _base_folder(self, name: str) -> tarfile.TarInfo:
+        entry = self.base.get(name)
+        info = tarfile.TarInfo(name.lstrip("/"))
+        info.type, info.mtime = tarfile.DIRTYPE, self.epoch
+        info.mode, info.uid, info.gid = (
+            (entry.mode, entry.uid, entry.gid) if entry else (0o755, 0, 0)
+        )
+        return info
 
     def _info(self, path: str, node: Node) -> tarfile.TarInfo:
         info = tarfile.TarInfo(path.lstrip("/"))
@@ -125,14 +147,15 @@ def write_layer(
     epoch: int,
 ) -> None:
     """Write the system layer's tar to ``stream``: app.tar, then the tree in the order of paths."""
-    writer = LayerWriter(stream, base, accounts, epoch)
+    writer = LayerWriter(stream, base, accounts, epoch, tree)
     with tarfile.open(fileobj=app, mode="r:") as members:
         for info in members:
             writer.add_member(info, members.extractfile(info) if info.isreg() else None)
     for path in sorted(tree):
-        if path in writer.written and not isinstance(tree[path], Directory):
+        if path not in writer.written:
+            writer.add(path, tree[path])
+        elif not isinstance(tree[path], Directory):
             raise UsageError(f"{path} is in the profile's files and in our own")
-        writer.add(path, tree[path])
     writer.close()
 
 
