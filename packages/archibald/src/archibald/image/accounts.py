@@ -57,9 +57,14 @@ def _names(text: str) -> set[str]:
     return {line.partition(":")[0] for line in text.splitlines() if line}
 
 
-def _free_gid(text: str) -> int:
+def _free_gid(text: str, name: str) -> int:
     used = {int(line.split(":")[2]) for line in text.splitlines() if line}
-    return next(gid for gid in range(_FIRST_FREE_GID, 1000) if gid not in used)
+    gid = next((gid for gid in range(_FIRST_FREE_GID, 1000) if gid not in used), None)
+    if gid is None:
+        raise UsageError(
+            f"there is no number left for group {name}", why=f"{_FIRST_FREE_GID} to 999 are taken"
+        )
+    return gid
 
 
 def _add_group(accounts: Accounts, name: str, gid: int | None) -> Accounts:
@@ -69,7 +74,7 @@ def _add_group(accounts: Accounts, name: str, gid: int | None) -> Accounts:
                 f"group {name} has number {accounts.gid(name)} in the base, the profile says {gid}"
             )
         return accounts
-    number = _free_gid(accounts.group) if gid is None else gid
+    number = _free_gid(accounts.group, name) if gid is None else gid
     return Accounts(
         passwd=accounts.passwd,
         group=f"{accounts.group}{name}:x:{number}:\n",
