@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -154,3 +157,22 @@ def test_another_file_system_gets_copies(tmp_path, packages, monkeypatch):
     monkeypatch.setattr(Path, "hardlink_to", refuse)
     write_repository(rows, store, tmp_path / "repo")
     assert sha256_of(tmp_path / "repo" / rows[0].file_name) == rows[0].sha256
+
+
+def test_recover_takes_whole_files_of_killed_downloads_only(tmp_path: Path) -> None:
+    store = Store(tmp_path / "pool")
+    whole = hashlib.sha256(b"whole").hexdigest()
+    cut = hashlib.sha256(b"cut off").hexdigest()
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],
+                          capture_output=True, text=True, check=True).stdout.strip()  # fmt: skip
+    store.partial.mkdir(parents=True)
+    (store.partial / f"{whole}.{dead}").write_bytes(b"whole")
+    (store.partial / f"{cut}.{dead}").write_bytes(b"cut")
+    under_way = store.partial / f"{cut}.{os.getpid()}"
+    under_way.write_bytes(b"cut")
+
+    store.recover()
+
+    assert store.path(whole).read_bytes() == b"whole"
+    assert not store.path(cut).exists()
+    assert list(store.partial.iterdir()) == [under_way]

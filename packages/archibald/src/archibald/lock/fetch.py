@@ -71,6 +71,7 @@ def fetch_packages(
     """
     offline = room is None or mirrors is None
     by_hash = {package.sha256: package for package in lock.packages}
+    store.recover()
     checked = store.check(wanted_of(package) for package in lock.packages)
     refuse_tampered(store, checked.tampered, offline=offline, note=note)
     needed = (*checked.missing, *checked.tampered)
@@ -98,10 +99,9 @@ def fetch_packages(
             on_tick=tick,
             log_file=log_file,
         )
-        gone = [row for row, path in rows if not store.adopt(row, path)]
     finally:
-        for _, path in rows:
-            path.unlink(missing_ok=True)
+        # Also after Ctrl-C: what has arrived whole need not be fetched again.
+        gone = [row for row, path in rows if not store.adopt(row, path)]
     progress(total, total)
     return Fetched(
         total - sum(row.size for row in gone), tuple(by_hash[row.sha256] for row in gone)

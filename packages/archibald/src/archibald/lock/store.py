@@ -54,6 +54,16 @@ class Checked:
     tampered: tuple[Wanted, ...]
 
 
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 class Store:
     """Files below ``folder``, each named by its SHA-256."""
 
@@ -93,6 +103,13 @@ class Store:
         """Return where a download of this file is collected."""
         self.partial.mkdir(parents=True, exist_ok=True)
         return self.partial / f"{wanted.sha256}.{os.getpid()}"
+
+    def recover(self) -> None:
+        """Take what killed downloads left: whole files into the store, the rest away."""
+        for path in sorted(self.partial.glob("*.*")):
+            sha256, _, pid = path.name.partition(".")
+            if pid.isdecimal() and not _is_alive(int(pid)):
+                self.adopt(Wanted(sha256, 0, path.name), path)
 
     def adopt(self, wanted: Wanted, arrived: Path) -> bool:
         """Take a downloaded file into the store if its hash is right; else delete it."""
