@@ -12,7 +12,7 @@ pytestmark = pytest.mark.vm
 
 
 def check(image: Path, *options: str | Path) -> dict[str, dict[str, str]]:
-    """Boot an image with its self-test; return the checks by id, after asserting that none is bad."""
+    """Boot an image with its self-test, assert that no check is bad, return them by id."""
     done = archibald("run", image, "--check", "--json", *options)
     assert done.out, done.err
     rows = {row["id"]: row for row in done.document["checks"]}

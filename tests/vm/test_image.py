@@ -1,4 +1,4 @@
-"""The core image: built, the same bit for bit when built again elsewhere, and honest about itself."""
+"""The core image: built, the same bits when built again elsewhere, and honest about itself."""
 
 from __future__ import annotations
 

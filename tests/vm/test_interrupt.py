@@ -1,4 +1,4 @@
-"""Builds that are interrupted, killed or run out of disk leave nothing behind and can be repeated."""
+"""Builds that are interrupted, killed or run out of disk leave nothing and can be repeated."""
 
 from __future__ import annotations
 
