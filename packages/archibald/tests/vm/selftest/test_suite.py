@@ -180,8 +180,8 @@ def test_emulated_cpu_gets_a_slow_graph_and_its_own_back(reader: Any, recorded: 
         "pw-metadata -n settings 0": recorded("pw-metadata.txt"),
     }
     with unhurried(reader) as pace:
-        assert "4096 frames" in pace
-        assert reader.asked[-1] == "pw-metadata -n settings 0 clock.force-quantum 4096"
+        assert "8192 frames" in pace
+        assert reader.asked[-1] == "pw-metadata -n settings 0 clock.force-quantum 8192"
     assert reader.asked[-1] == "pw-metadata -n settings 0 clock.force-quantum 0"
 
 

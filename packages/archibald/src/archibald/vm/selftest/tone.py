@@ -37,7 +37,7 @@ _SILENCE_S = 30.0
 _PLAY_TIMEOUT_S = 180.0
 
 #: Frames a cycle that an emulated CPU can keep up with.
-_SLOW_QUANTUM = 4096
+_SLOW_QUANTUM = 8192
 
 
 @contextlib.contextmanager
