@@ -26,7 +26,15 @@ def variant_nodes(tree: Mapping[str, Node], deltas: Sequence[VariantDelta]) -> d
 
     ``tree`` is the default's rendered tree, ``deltas`` what each variant changes.
     """
-    differing = sorted({path for d in deltas for path in (*d.files, *d.removed)})
+    changed = {path for d in deltas for path in (*d.files, *d.removed)}
+    # Folders come with the files in them.
+    differing = sorted(
+        path
+        for path in changed
+        if any(
+            isinstance(nodes.get(path), File | Link) for nodes in (tree, *(d.files for d in deltas))
+        )
+    )
     nodes: dict[str, Node] = {}
     if not deltas:
         return nodes

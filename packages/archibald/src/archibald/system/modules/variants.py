@@ -23,7 +23,7 @@ done
 store="${rootmnt}/usr/lib/archibald/variants"
 record="${rootmnt}/etc/archibald/variant"
 [ -f "$store/paths" ] || exit 0
-case "$chosen" in *[!a-z0-9-]*) chosen=default ;; esac
+case "$chosen" in '' | *[!a-z0-9-]*) chosen=default ;; esac
 if [ ! -d "$store/$chosen" ]; then
   echo "archibald: no variant $chosen in this image, starting the default" > /dev/kmsg
   chosen=default
@@ -31,6 +31,11 @@ fi
 current=default
 [ -f "$record" ] && read -r current < "$record"
 [ "$current" = "$chosen" ] && exit 0
+# Until all files are in place the record names no entry: a boot that stops here is made good by
+# the next one, whatever entry that is.
+mkdir -p "${record%/*}"
+echo '?' > "$record"
+sync
 while read -r path; do
   if [ -e "$store/$chosen$path" ] || [ -L "$store/$chosen$path" ]; then
     mkdir -p "${rootmnt}${path%/*}"
@@ -40,7 +45,7 @@ while read -r path; do
     rm -f "${rootmnt}$path"
   fi
 done < "$store/paths"
-mkdir -p "${record%/*}"
+sync
 echo "$chosen" > "$record"
 exit 0
 """
