@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from archibald.errors import UsageError
 from archibald.profile.model import Profile
 
 #: Modules that GRUB's images carry, so that nothing is loaded from the medium.
@@ -88,7 +91,19 @@ def boot_entries(
     if profile.image.serial_console:
         serial = f"{default} console=tty0 console=ttyS0,115200".strip()
         entries.append(entry("serial", "serial console", serial))
+    _require_different_ids(entries)
     return entries
+
+
+def _require_different_ids(entries: Sequence[BootEntry]) -> None:
+    ids = [entry.id for entry in entries]
+    for id_ in ids:
+        if ids.count(id_) > 1:
+            raise UsageError(
+                f"two boot entries have the name {id_}",
+                why="the menu has an entry of this name besides the variant",
+                next_step="give the variant another name (variant.name)",
+            )
 
 
 def embedded_cfg(marker: str) -> str:
@@ -127,12 +142,18 @@ def grub_cfg(
         lines += [
             f'menuentry "{_escaped(entry.title)}" --id {entry.id} {{',
             "  echo 'Loading the kernel ...'",
-            f"  linux {folder}/{kernel} {entry.arguments}",
+            f"  linux {folder}/{kernel} {' '.join(map(_word, entry.arguments.split()))}",
             "  echo 'Loading the initial RAM disk ...'",
             f"  initrd {folder}/{initrd}",
             "}",
         ]
     return "\n".join(lines) + "\n"
+
+
+def _word(argument: str) -> str:
+    # GRUB's manual, "Shell-like scripting": these characters end a word unless quoted. A profile's
+    # arguments hold neither quotes nor blanks.
+    return f"'{argument}'" if re.search(r"[{}|&$;<>\"\\]", argument) else argument
 
 
 def _escaped(title: str) -> str:
