@@ -111,7 +111,7 @@ def unpack_wheel(wheel: Path, target: Path) -> None:
             if member.is_dir() or name.endswith("/RECORD"):
                 continue
             path = (target / name).resolve()
-            if not path.is_relative_to(target.resolve()):
+            if target.resolve() not in path.parents:
                 raise ToolFailedError(f"{wheel.name} holds a file outside its folder: {name}")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(archive.read(member))
