@@ -5,8 +5,10 @@ SPDX 2.3: https://spdx.github.io/spdx-spec/v2.3/ ; package URLs: https://github.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+from datetime import UTC
 from typing import Any
 from urllib.parse import quote
 
@@ -33,7 +35,10 @@ def guest_manifest(lock: Lock) -> bytes:
 
 
 def _spdx_id(text: str) -> str:
-    return "SPDXRef-" + re.sub(r"[^A-Za-z0-9.-]", "-", text)
+    allowed = re.sub(r"[^A-Za-z0-9.-]", "-", text)
+    # Names that differ only in what SPDX does not allow, such as a+ and a-, stay apart.
+    apart = "" if allowed == text else "." + hashlib.sha256(text.encode()).hexdigest()[:12]
+    return f"SPDXRef-{allowed}{apart}"
 
 
 def _debian(package: LockedPackage, suite: str) -> dict[str, Any]:
@@ -47,7 +52,7 @@ def _debian(package: LockedPackage, suite: str) -> dict[str, Any]:
 def _wheel(name: str, sha256: str) -> dict[str, Any]:
     project, version = name.split("-")[:2]
     purl = f"pkg:pypi/{project.lower().replace('_', '-')}@{quote(version, safe='')}"
-    return _package(f"wheel-{project}", project, version, sha256, purl)
+    return _package(f"wheel-{name}", project, version, sha256, purl)
 
 
 def _package(id_: str, name: str, version: str, sha256: str, purl: str) -> dict[str, Any]:
@@ -94,7 +99,7 @@ def spdx(lock: Lock, *, image: str, image_sha256: str) -> str:
         "name": image,
         "documentNamespace": f"urn:archibaldos:{image_sha256}",
         "creationInfo": {
-            "created": lock.snapshot.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "created": lock.snapshot.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "creators": [f"Tool: archibald-{__version__}"],
         },
         "packages": [system, *parts],
