@@ -77,7 +77,7 @@ class BasePlan:
             },
             "apt": _APT_OPTIONS,
             "dpkg": self.dpkg_options,
-            "level": self.level,
+            "squashfs": mksquashfs_command(Path("base.squashfs"), level=self.level),
             "hooks": [_hook_text("early.sh"), _hook_text("finish.sh")],
             "tools": {
                 name: tools.get(name, "") for name in ("mmdebstrap", "apt", "squashfs-tools")

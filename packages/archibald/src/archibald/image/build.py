@@ -28,7 +28,7 @@ from archibald.image.layer import Node, home_nodes, parse_file_list, read_skelet
 from archibald.image.privilege import require_privileges
 from archibald.image.sbom import guest_manifest
 from archibald.image.space import require_space
-from archibald.image.squashfs import make_squashfs
+from archibald.image.squashfs import make_squashfs, mksquashfs_command
 from archibald.image.stages import StageResult, StageStore
 from archibald.image.variants import variant_nodes
 from archibald.lock.keep import Kept, Policy, keep, read_lock
@@ -332,7 +332,7 @@ def build_system(build: Build, base: StageResult, app: StageResult) -> StageResu
 
     inputs = {
         "tar": hashlib.sha256(buffer.getbuffer()).hexdigest(),
-        "level": level,
+        "squashfs": mksquashfs_command(Path("system.squashfs"), level=level),
         "tools": build.tools.get("squashfs-tools", ""),
     }
 
