@@ -54,14 +54,18 @@ def require_iso(path: Path) -> None:
             f"{path} is {'a folder' if path.is_dir() else 'not there'}",
             next_step="give the path of an ISO: archibald build iso makes one",
         )
-    with path.open("rb") as stream:
-        stream.seek(_ISO_MAGIC_OFFSET)
-        if stream.read(5) != b"CD001":
-            raise NotAnIsoError(
-                f"{path} is not an ISO image",
-                why="it lacks the ISO 9660 signature at byte 32769",
-                next_step="give the path of an ISO: archibald build iso makes one",
-            )
+    try:
+        with path.open("rb") as stream:
+            stream.seek(_ISO_MAGIC_OFFSET)
+            signature = stream.read(5)
+    except OSError as error:
+        raise NotAnIsoError(f"{path} cannot be read", why=str(error)) from error
+    if signature != b"CD001":
+        raise NotAnIsoError(
+            f"{path} is not an ISO image",
+            why="it lacks the ISO 9660 signature at byte 32769",
+            next_step="give the path of an ISO: archibald build iso makes one",
+        )
 
 
 def first_difference(first: Mapping[str, Entry], second: Mapping[str, Entry]) -> Difference | None:
@@ -143,10 +147,13 @@ def parse_squashfs_listing(text: str, folder: Path | None) -> dict[str, Entry]:
     entries = {}
     for line in text.splitlines():
         match = _LISTING.match(line)
-        if match is None or not match["path"]:
+        if match is None:
             continue
-        path, _, target = match["path"].partition(" -> ")
-        content, time = target, match["time"]
+        path, content, time = match["path"] or "/", "", match["time"]
+        if match["mode"].startswith("l"):
+            path, _, content = path.partition(" -> ")
+        elif match["mode"][0] in "bc":
+            content = match["size"]
         place = folder / path.lstrip("/") if folder else None
         if place is not None and (place.is_symlink() or place.exists()):
             time = str(int(place.lstat().st_mtime))
