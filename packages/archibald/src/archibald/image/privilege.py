@@ -51,7 +51,8 @@ def require_privileges(runner: Runner = run) -> None:
         )
     try:
         result = runner(as_root(["true"]), check=False, timeout_s=20)
-        why = result.stderr.strip() if result.returncode else ""
+        status = f"exit status {result.returncode} of unshare"
+        why = result.stderr.strip() or status if result.returncode else ""
     except ToolFailedError as error:
         why = error.why
     if why:
@@ -68,7 +69,8 @@ def _namespace_advice(why: str) -> str:
     name = getpass.getuser()
     subuid = Path("/etc/subuid")
     entries = subuid.read_text() if subuid.is_file() else ""
-    if f"{name}:" not in entries and f"{os.getuid()}:" not in entries:
+    owners = {line.partition(":")[0] for line in entries.splitlines()}
+    if not owners & {name, str(os.getuid())}:
         return (
             f"sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name}, "
             "or build as root: sudo archibald build iso"
