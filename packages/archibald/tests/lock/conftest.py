@@ -69,7 +69,7 @@ class Keeper:
 def keeper(archive, key, tmp_path) -> Keeper:
     """Keep locks of the published archive in a fresh cache."""
     archive.publish(key)
-    return Keeper(tmp_path / "cache", archive.mirrors, key.keyring)
+    return Keeper(tmp_path / "the cache", archive.mirrors, key.keyring)
 
 
 @dataclass(frozen=True)

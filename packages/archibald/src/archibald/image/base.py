@@ -19,7 +19,7 @@ from archibald.errors import ToolFailedError
 from archibald.image.privilege import as_root
 from archibald.image.squashfs import mksquashfs_command
 from archibald.lock.model import Lock
-from archibald.lock.repo import write_repository
+from archibald.lock.repo import repository_address, write_repository
 from archibald.lock.store import Store
 from archibald.run import Runner, require_tools, run, run_pipeline
 from archibald.system.spec import File
@@ -136,6 +136,7 @@ def mmdebstrap_command(
             ]
         )
 
+    address = repository_address(repository).replace("copy:", "copy://", 1)
     finish = hook("finish.sh", out, hooks / "early.tar", hooks / "auto.list")
     return [
         "mmdebstrap", "--mode=root", "--variant=minbase", "--format=tar", "--verbose",
@@ -145,7 +146,7 @@ def mmdebstrap_command(
         *(f"--dpkgopt={option}" for option in plan.dpkg_options),
         f"--essential-hook={hook('early.sh')}",
         f"--customize-hook={finish}",
-        "", target, f"deb [trusted=yes] copy://{repository} ./",
+        "", target, f"deb [trusted=yes] {address} ./",
     ]  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import quote
 
 from archibald.lock.model import LockedPackage
 from archibald.lock.store import Store
@@ -35,6 +36,11 @@ def write_repository(
     with ThreadPoolExecutor(max_workers=(os.cpu_count() or 1) + 1) as pool:
         stanzas = list(pool.map(stanza, packages))
     (folder / "Packages").write_text("\n".join(stanzas))
+
+
+def repository_address(folder: Path) -> str:
+    """Return the address of a repository of ours as apt prints it; a blank would end it."""
+    return f"copy:{quote(str(folder))}"
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

@@ -13,7 +13,7 @@ from archibald.errors import ToolFailedError
 from archibald.lock.apt import AptRoom
 from archibald.lock.fetch import Note, fetch_packages
 from archibald.lock.model import Lock, LockedPackage
-from archibald.lock.repo import write_repository
+from archibald.lock.repo import repository_address, write_repository
 from archibald.lock.sources import Mirrors, Source, sources_for
 from archibald.lock.store import Store
 from archibald.lock.wheels import resolve_wheels
@@ -121,12 +121,13 @@ def update_some(
         write_repository(kept, store, repo, runner=runner)
         installed = AptRoom(folder, sources, keyring, status=_installed(repo), runner=runner)
         moved = {*names, *installed.moved_by({*names, *gone})}
+        local = Source("locked", repository_address(repo), "./", ())
         pinned = AptRoom(
             folder,
-            [*sources, Source("locked", f"copy:{repo}", "./", ())],
+            [*sources, local],
             keyring,
             preferences=_pins(kept, moved),
-            trusted_bases=(f"copy:{repo}",),
+            trusted_bases=(local.base,),
         )
         pinned.update()
         lock = _lock_from(pinned, request, runner)
