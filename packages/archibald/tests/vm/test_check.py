@@ -216,7 +216,7 @@ def test_real_boot_menu_is_typed_into(tmp_path: Path) -> None:
         SerialLine(machine.serial_socket or Path(), console) as line,
     ):
         _wait_for(lambda: console.phase == "boot menu")
-        type_keys(line.send, entry, "and more")
+        type_keys(line.send, entry, "and more", received=lambda: console.received)
         _wait_for(lambda: "chosen two and more" in console.text())
     assert "chosen one" not in console.text()
 

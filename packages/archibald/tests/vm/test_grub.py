@@ -90,13 +90,37 @@ def test_keys_choose_by_position() -> None:
 
 
 def test_keys_type_further_arguments_at_the_end_of_the_kernel_line() -> None:
-    typed: list[bytes] = []
-    pauses: list[float] = []
     entry = MenuEntry("a", "a", (0,), kernel="/k", linux_line=1)
-    type_keys(typed.append, entry, "a=b", sleep=pauses.append)
-    assert b"".join(typed) == b"\x01e\x0e\x0e\x0e\x05 a=b\x18"
-    assert len(pauses) == len(typed)
-    assert all(len(key) == 1 for key in typed)
+    keys = keys_for(entry, "a=b")
+    assert b"".join(keys) == b"\x01e\x0e\x0e\x0e\x05 a=b\x18"
+    assert all(len(key) == 1 for key in keys)
+
+
+def test_each_key_waits_until_the_one_before_it_shows() -> None:
+    """A guest that draws three times, late, after every key; a key in between would be a fault."""
+    screen = {"printed": 0, "pending": 0, "now": 0}
+    typed: list[bytes] = []
+
+    def send(key: bytes) -> None:
+        assert screen["pending"] == 0, f"{key!r} was typed before the screen was drawn"
+        typed.append(key)
+        screen["pending"], screen["now"] = 3, 0
+
+    def sleep(_seconds: float) -> None:
+        screen["now"] += 1
+        if screen["pending"] and screen["now"] >= 10:
+            screen["pending"] -= 1
+            screen["printed"] += 80
+
+    type_keys(send, MenuEntry("c", "c", (2,)), received=lambda: screen["printed"], sleep=sleep)
+    assert b"".join(typed) == b"\x01\x0e\x0e\r"
+
+
+def test_a_key_that_draws_nothing_does_not_stop_the_typing() -> None:
+    typed: list[bytes] = []
+    entry = MenuEntry("a", "a", (0,))
+    type_keys(typed.append, entry, received=lambda: 7, sleep=lambda _: None)
+    assert typed == [b"\x01", b"\r"]
 
 
 @given(st.text(alphabet="menuentry submenu{}'\"\\$ \nlinux=-/#x", max_size=200))

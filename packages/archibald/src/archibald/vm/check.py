@@ -168,7 +168,12 @@ class _Watch:
             return
         if self.console.phase == "boot menu":
             self.chosen = True
-            type_keys(self.line.send, entry, self.prepared.menu_arguments)
+            type_keys(
+                self.line.send,
+                entry,
+                self.prepared.menu_arguments,
+                received=lambda: self.console.received,
+            )
 
     def _look_at_qemu(self) -> None:
         status = self.process.poll()

@@ -98,6 +98,7 @@ class Console:
         # A character may arrive in pieces.
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._rest = ""
+        self._received = 0
         self._failure: str | None = None
         self._phase: str | None = None
 
@@ -107,6 +108,7 @@ class Console:
             self._log.write(data)
             self._log.flush()
         with self._lock:
+            self._received += len(data)
             # Escape sequences never hold a newline, so cutting there cuts none of them.
             *lines, self._rest = (self._rest + self._decoder.decode(data)).split("\n")
             self._rest = self._rest[-_LONGEST_LINE:]
@@ -128,6 +130,12 @@ class Console:
         """What went wrong, as soon as the console says so."""
         with self._lock:
             return self._failure
+
+    @property
+    def received(self) -> int:
+        """How many bytes the guest has printed."""
+        with self._lock:
+            return self._received
 
     @property
     def phase(self) -> str | None:

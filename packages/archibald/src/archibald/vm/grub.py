@@ -20,8 +20,11 @@ _BOOT_EDITED = b"\x18"  # Ctrl-X
 _ENTER = b"\r"
 _EDIT = b"e"
 
-#: A key at a time: GRUB's serial line has no flow control, and its editor redraws slowly.
-_KEY_PAUSE_S = 0.05
+#: How long a key may take to show on the screen; some change nothing there.
+_ECHO_S = 3.0
+
+#: The screen is drawn when nothing has come for this long.
+_QUIET_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -182,9 +185,28 @@ def type_keys(
     entry: MenuEntry,
     further_arguments: str = "",
     *,
+    received: Callable[[], int],
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Boot an entry from the menu that is showing, by typing into the serial line."""
+    """Boot an entry from the menu that is showing, by typing into the serial line.
+
+    ``received`` says how many bytes the guest has printed. Each key waits until the one before it
+    shows: with UEFI both the firmware and GRUB read the line, and keys that arrive together may
+    swap places between them.
+    """
     for key in keys_for(entry, further_arguments):
+        before = received()
         send(key)
-        sleep(_KEY_PAUSE_S)
+        _wait_for_echo(received, before, sleep)
+
+
+def _wait_for_echo(
+    received: Callable[[], int], before: int, sleep: Callable[[float], None]
+) -> None:
+    waited = 0.0
+    while received() == before and waited < _ECHO_S:
+        sleep(_QUIET_S / 5)
+        waited += _QUIET_S / 5
+    while (now := received()) != before:
+        before = now
+        sleep(_QUIET_S)

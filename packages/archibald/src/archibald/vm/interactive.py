@@ -102,7 +102,7 @@ def _choose_when_shown(
     while qemu.poll() is None and console.phase is None:
         time.sleep(0.1)
     if console.phase == "boot menu":
-        type_keys(line.send, wanted)
+        type_keys(line.send, wanted, received=lambda: console.received)
 
 
 @contextlib.contextmanager
