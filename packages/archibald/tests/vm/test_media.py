@@ -147,7 +147,7 @@ def test_entries_and_variants_that_are_missing() -> None:
     assert find_variant(entries, "low-latency").entry_id == "low-latency"
     assert find_variant(entries, "default").entry_id == "default"
     with pytest.raises(UnknownEntryError, match="did you mean 'generic'") as caught:
-        find_entry(entries, "genric")
+        find_entry(entries, "generix")
     assert "default, low-latency, generic" in caught.value.why
     with pytest.raises(UnknownEntryError, match="did you mean 'low-latency'") as caught:
         find_variant(entries, "low-latncy")

@@ -85,7 +85,7 @@ def test_boot_time_of_an_emulated_cpu_says_nothing(reader: Any) -> None:
 
 
 def test_boot_that_is_not_finished(reader: Any) -> None:
-    reader.commands = {"systemd-analyze time": "Bootup is not yet finished.\n"}
+    reader.commands = {"systemd-analyze time": "Please try again later.\n"}
     assert resources.boot_time(reader)[0].answer is Answer.CANNOT_TELL
 
 
