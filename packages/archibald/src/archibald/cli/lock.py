@@ -46,7 +46,7 @@ def command(
         raise click.UsageError("PACKAGES are for --update: archibald lock --update " + packages[0])
     ui = PlainUi() if as_json else choose_ui()
     path = (lock_path or profile_path.with_suffix(".lock")).absolute()
-    old, new, why = _resolve(profile_path, path, packages, mirror, keyring, ui)
+    old, new, why = _resolve(profile_path, path, packages, update, mirror, keyring, ui)
     changes = model.diff(old, new) if old else None
     written = old is None or update
     if written:
@@ -62,12 +62,13 @@ def _resolve(
     profile_path: Path,
     path: Path,
     packages: tuple[str, ...],
+    update: bool,
     mirror: str,
     keyring: Path | None,
     ui: Any,
 ) -> tuple[Lock | None, Lock, str]:
     from archibald.image.build import design
-    from archibald.lock.keep import read_lock, staleness
+    from archibald.lock.keep import staleness
     from archibald.lock.resolve import Request, make_lock, update_some
     from archibald.lock.sources import find_keyring, find_mirrors
     from archibald.lock.store import Store, cache_root
@@ -81,7 +82,7 @@ def _resolve(
     )  # fmt: skip
     mirrors = find_mirrors(option=mirror, profile=profile.image.mirror)
     keys = find_keyring(keyring)
-    old = read_lock(path)
+    old = _read(path, ui, replace=update and not packages)
     _require_known(old, packages)
     folder = cache_root() / "apt" / profile.system.suite
     folder.mkdir(parents=True, exist_ok=True)
@@ -95,6 +96,19 @@ def _resolve(
         else:
             new = make_lock(request, mirrors, keys, folder=folder)
     return old, new, why
+
+
+def _read(path: Path, ui: Any, *, replace: bool) -> Lock | None:
+    """Return the lock at ``path``; one that is about to be replaced whole may be damaged."""
+    from archibald.lock.keep import read_lock
+
+    try:
+        return read_lock(path)
+    except model.LockError as error:
+        if not replace:
+            raise
+        ui.note(f"{error.what}; making it anew")
+        return None
 
 
 def _require_known(old: Lock | None, packages: tuple[str, ...]) -> None:
@@ -154,9 +168,9 @@ def _print(path: Path, lock: Lock, changes: LockDiff | None, written: bool, why:
 
     from archibald.image.space import mib
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     if why:
-        console.print(f"{path.name} does not fit the profile: {why}")
+        console.print(f"{path.name} does not fit the profile: {why}", soft_wrap=True)
     rows = _rows(changes) if changes else []
     if rows:
         table = Table("package", "locked", "now", box=None, pad_edge=False)
@@ -169,7 +183,7 @@ def _print(path: Path, lock: Lock, changes: LockDiff | None, written: bool, why:
         f"{lock.suite} as of {lock.snapshot:%Y-%m-%d %H:%M} UTC"
     )
     if written:
-        console.print(f"wrote {path}")
+        console.print(f"wrote {path}", soft_wrap=True)
     elif rows:
         console.print("nothing written; archibald lock --update writes it")
     else:
