@@ -118,10 +118,11 @@ def _print(report: dict[str, Any]) -> None:
     for row in report["stages"]:
         table.add_row(row["name"], f"{row['seconds']:.1f}", "reused" if row["reused"] else "")
     table.add_row("total", f"{report['seconds']:.1f}", "")
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, markup=False)
     console.print(table)
     if report["lock_changed"]:
         lock = f"{report['image']}.lock"
-        console.print(f"The lock did not hold ({report['lock_changed']}); the new one: {lock}")
+        text = f"The lock did not hold ({report['lock_changed']}); the new one: {lock}"
+        console.print(text, soft_wrap=True)
     sys.stdout.write(f"{report['image']}\n")
-    console.print(f"{mib(report['bytes'])}, SHA-256 {report['sha256']}")
+    console.print(f"{mib(report['bytes'])}, SHA-256 {report['sha256']}", soft_wrap=True)

@@ -92,8 +92,10 @@ class BarUi:
     def note(self, text: str) -> None:
         """Print a remark."""
         from rich.console import Console
+        from rich.markup import escape
 
-        Console(stderr=True).print(f"[dim]note:[/dim] {text}", highlight=False)
+        console = Console(stderr=True, highlight=False)
+        console.print(f"[dim]note:[/dim] {escape(text)}", soft_wrap=True)
 
 
 def _eta(seconds: float | None) -> str:
