@@ -125,7 +125,8 @@ def test_anything_else_in_the_base_is_an_error(lock, tmp_path, changes, name):
 
 
 def test_progress_grows_with_the_log_and_stays_below_the_end(tmp_path):
-    log, told = tmp_path / "log", []
+    log = tmp_path / "log"
+    told: list[float] = []
     log.write_bytes(b"")
     progress = _LogProgress(log, packages=10, tell=told.append)
     progress.tick()

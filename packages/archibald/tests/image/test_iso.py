@@ -26,8 +26,9 @@ def test_contents_and_tools_decide_the_medium_not_paths():
     assert moved.inputs(_HASHES, {"xorriso": "1.5.6", "apt": "3"}) == inputs
     assert _PLAN.inputs({"live/10-base.squashfs": "b" * 64}, {"xorriso": "1.5.6"}) != inputs
     assert _PLAN.inputs(_HASHES, {"xorriso": "2"}) != inputs
-    for changes in ({"volume_id": "X"}, {"epoch": 1}, {"texts": {}}):
-        assert replace(_PLAN, **changes).inputs(_HASHES, {"xorriso": "1.5.6"}) != inputs
+    others = [replace(_PLAN, volume_id="X"), replace(_PLAN, epoch=1), replace(_PLAN, texts={})]
+    for other in others:
+        assert other.inputs(_HASHES, {"xorriso": "1.5.6"}) != inputs
 
 
 def test_grub_recognizes_the_medium_by_its_content():

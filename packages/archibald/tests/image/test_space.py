@@ -29,9 +29,11 @@ def free(monkeypatch):
     asked = []
 
     def give(size: int):
-        monkeypatch.setattr(
-            shutil, "disk_usage", lambda path: asked.append(path) or SimpleNamespace(free=size)
-        )
+        def usage(path):
+            asked.append(path)
+            return SimpleNamespace(free=size)
+
+        monkeypatch.setattr(shutil, "disk_usage", usage)
         return asked
 
     return give

@@ -178,7 +178,8 @@ def test_a_lock_that_was_taken_away_is_taken_again(store, monkeypatch):
     """Another build may take a lock file for a leftover before it is locked."""
     import fcntl
 
-    real, taken = fcntl.flock, []
+    real = fcntl.flock
+    taken: list[str] = []
 
     def flock(stream, operation):
         if not taken:

@@ -10,6 +10,7 @@ import pytest
 
 from archibald.errors import ToolFailedError
 from archibald.image.build import design
+from archibald.image.layer import Node
 from archibald.image.variants import VARIANTS, variant_nodes
 from archibald.run import run
 from archibald.system.modules.variants import SCRIPT, SCRIPT_PATH
@@ -21,7 +22,7 @@ def _file(path: str, text: str) -> File:
     return File(path, text.encode())
 
 
-_TREE = {
+_TREE: dict[str, Node] = {
     "/etc/changed": _file("/etc/changed", "default"),
     "/etc/default-only": _file("/etc/default-only", "default"),
     "/etc/dir": Directory("/etc/dir"),
