@@ -10,9 +10,8 @@ from archibald.cli.common import VERBS, cli
 
 
 def _sections(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    context = click.Context(
-        command, info_name=" ".join(path), max_content_width=96, terminal_width=96
-    )
+    settings = {**cli.context_settings, "max_content_width": 96}
+    context = click.Context(command, info_name=" ".join(path), terminal_width=96, **settings)
     yield " ".join(path), command.get_help(context)
     if isinstance(command, click.Group):
         for name in command.list_commands(context):
