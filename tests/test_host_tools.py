@@ -43,7 +43,7 @@ class Machine:
 
 @pytest.fixture
 def machine(root, tmp_path):
-    """Root on a Debian machine that lacks shellcheck and whose package lists are current."""
+    """Root on a Debian machine that lacks only shellcheck and whose package lists are current."""
     made = Machine(root / "scripts" / "host-tools", tmp_path / "bin", tmp_path / "log")
     made.bin.mkdir()
     for name in _BASICS:
@@ -53,6 +53,8 @@ def machine(root, tmp_path):
     made.add("id", "echo 0")
     made.add("apt-get")
     made.add("apt-cache")
+    for name in ("gpg", "gpg-agent", "gpgv"):
+        made.add(name)
     return made
 
 
