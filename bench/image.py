@@ -18,7 +18,8 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -31,7 +32,9 @@ from image_builders import (
     Job,
     configuration,
     install_peer,
+    is_filled,
     make_builder,
+    mark_filled,
     require_root,
 )
 from image_measure import adopt_orphans, measure, others_cores
@@ -46,11 +49,13 @@ from archibald.lock.resolve import Request, make_lock, tool_versions
 from archibald.lock.sources import find_keyring, find_mirrors
 from archibald.lock.wheels import image_requirements
 from archibald.profile.load import load_profile
+from archibald.run import run
 
 ROOT = Path(__file__).resolve().parent.parent
 #: A machine is quiet when others keep less than so many CPUs busy for so many seconds.
 QUIET_CORES, QUIET_WINDOW_S = 0.15, 5.0
 
+LOGS = "logs"
 QUICK = ("archibald", "live-build")
 
 
@@ -76,7 +81,8 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
                         help="default: profiles/core.toml")  # fmt: skip
     parser.add_argument("--mirror", default="", help="default: what this host's apt uses")
     parser.add_argument("--work", type=Path, default=None, metavar="FOLDER",
-                        help="(12 GiB); default: a new one in /var/tmp")  # fmt: skip
+                        help="build here (12 GiB) and keep the downloads; default: a new "
+                        "folder in /var/tmp, which is removed")  # fmt: skip
     parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="write all figures")
     parser.add_argument("--chart", type=Path, default=None, metavar="FILE.svg", help="draw them")
     chosen = parser.parse_args(argv)
@@ -130,19 +136,23 @@ def order(tools: Sequence[str], round_number: int) -> list[str]:
 
 
 def turns(
-    tools: Sequence[str], cases: Sequence[Case], rounds: int
+    tools: Sequence[str], cases: Sequence[Case], rounds: int, filled: Container[str] = ()
 ) -> Iterator[tuple[int, Case, str, bool]]:
     """Yield (round, case, tool, whether it counts).
 
-    The download fills the caches, so the first round always does it; it depends on the network more
-    than on the tool, so later rounds do not.
+    The download fills the caches, so the first round begins with it, but for tools that have been
+    ``filled``; it depends on the network more than on the tool, so later rounds leave it out.
     """
     for number in range(rounds):
         for case in Case:
-            fills = case is Case.DOWNLOAD
-            if (fills and number == 0) or (not fills and case in cases):
-                for tool in order(tools, number):
-                    yield number, case, tool, case in cases
+            for tool in order(tools, number):
+                counts = case in cases
+                if case is Case.DOWNLOAD:
+                    due = number == 0 and (counts or tool not in filled)
+                else:
+                    due = counts
+                if due:
+                    yield number, case, tool, counts
 
 
 def await_quiet(patience_s: float) -> None:
@@ -162,6 +172,8 @@ def run_turn(builder: Builder, case: Case, number: int, logs: Path) -> Sample:
         folders=[builder.job.work],
         log_file=logs / f"{builder.name}-{case}-{number}.log",
     )
+    if case is Case.DOWNLOAD:
+        mark_filled(builder)
     size = builder.result().stat().st_blocks * 512
     return Sample(builder.name, case, number, usage, size)
 
@@ -177,7 +189,8 @@ def run_all(
     """Do all turns; a builder that fails is left out from then on."""
     samples: list[Sample] = []
     failed: dict[str, ToolFailedError] = {}
-    for number, case, tool, counts in turns(list(builders), chosen.cases, chosen.rounds):
+    filled = [name for name, builder in builders.items() if is_filled(builder)]
+    for number, case, tool, counts in turns(list(builders), chosen.cases, chosen.rounds, filled):
         if tool in failed:
             continue
         try:
@@ -252,14 +265,10 @@ def bench(chosen: argparse.Namespace, work: Path) -> int:
         install_peer(name, ROOT)
     job = make_job(chosen.profile, chosen.mirror, work)
     builders = {name: make_builder(name, job) for name in chosen.tools}
-    logs = work / "logs"
+    logs = work / LOGS
     logs.mkdir(exist_ok=True)
-    try:
-        samples, failed = run_all(builders, chosen, logs)
-        figures = report(builders, samples, failed)
-    finally:
-        for builder in builders.values():
-            builder.clean()
+    samples, failed = run_all(builders, chosen, logs)
+    figures = report(builders, samples, failed)
     print_report(figures, samples)
     if chosen.json:
         chosen.json.write_text(json.dumps(figures, indent=1) + "\n")
@@ -271,6 +280,15 @@ def bench(chosen: argparse.Namespace, work: Path) -> int:
         return ExitCode.TOOL_FAILED
     missed = any(not goal["reached"] for goal in figures["goals"])
     return ExitCode.FINDINGS if missed else ExitCode.OK
+
+
+def free_loop_devices(work: Path) -> None:
+    """Detach the loop devices that a killed build leaves."""
+    listing = run(["losetup", "--list", "--noheadings", "--output", "NAME,BACK-FILE"], check=False)
+    for line in listing.stdout.splitlines():
+        device, _, file = line.partition(" ")
+        if file.strip().startswith(f"{work}/"):
+            run(["losetup", "--detach", device], check=False)
 
 
 def _on_sigterm(_signum: int, _frame: FrameType | None) -> NoReturn:
@@ -295,8 +313,13 @@ def main(argv: Sequence[str]) -> int:
         say("interrupted")
         code = ExitCode.INTERRUPTED
     finally:
-        if chosen.work is None and code != ExitCode.TOOL_FAILED:
-            remove_tree(work)
+        free_loop_devices(work)
+        if chosen.work is None:
+            for entry in work.iterdir():
+                if code != ExitCode.TOOL_FAILED or entry.name != LOGS:
+                    remove_tree(entry) if entry.is_dir() else entry.unlink()
+            with suppress(OSError):
+                work.rmdir()
     return int(code)
 
 

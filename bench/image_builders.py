@@ -28,6 +28,9 @@ from archibald.run import find_tool, run, shell_quoted
 ADDED_PACKAGE = "tree"
 CHANGED_QUANTUM_FRAMES = 64
 
+#: The file in a builder's folder that says for which lock it holds the downloads.
+FILLED = "filled.lock"
+
 #: Where the host's debootstrap keeps its scripts.
 DEBOOTSTRAP = Path("/usr/share/debootstrap")
 
@@ -99,10 +102,6 @@ class Builder(Protocol):
         """Return the image that was made."""
         ...
 
-    def clean(self) -> None:
-        """Remove everything."""
-        ...
-
 
 def extended_profile(base: Path, case: Case) -> str:
     """Return the text of a profile that differs from ``base`` by what the case changes."""
@@ -162,10 +161,6 @@ class Archibald:
     def result(self) -> Path:
         """Return the ISO."""
         return _only(self._out, "*.iso")
-
-    def clean(self) -> None:
-        """Remove everything."""
-        remove_tree(self.job.work)
 
 
 @dataclass
@@ -259,10 +254,6 @@ class LiveBuild:
         """Return the ISO."""
         return _only(self._tree, "*.iso")
 
-    def clean(self) -> None:
-        """Remove everything."""
-        remove_tree(self.job.work)
-
 
 @dataclass
 class Mkosi:
@@ -335,15 +326,6 @@ class Mkosi:
         """Return the disk image."""
         return _only(self._folder("out"), "**/image.raw")
 
-    def clean(self) -> None:
-        """Remove everything, and the loop devices that a killed build leaves."""
-        listing = run(["losetup", "--list", "--noheadings", "--output", "NAME,BACK-FILE"])
-        for line in listing.stdout.splitlines():
-            device, _, file = line.partition(" ")
-            if file.strip().startswith(f"{self.job.work}/"):
-                run(["losetup", "--detach", device], check=False)
-        remove_tree(self.job.work)
-
 
 #: The builders by name, ours first.
 BUILDERS: Mapping[str, Callable[[Job], Builder]] = {
@@ -353,6 +335,17 @@ BUILDERS: Mapping[str, Callable[[Job], Builder]] = {
 }
 
 _PROGRAMS = {"live-build": "lb", "mkosi": "mkosi"}
+
+
+def is_filled(builder: Builder) -> bool:
+    """True when an earlier run left the downloads of this very lock in the builder's folder."""
+    marker = builder.job.work / FILLED
+    return marker.is_file() and marker.read_text() == builder.job.lock_path.read_text()
+
+
+def mark_filled(builder: Builder) -> None:
+    """Remember that the builder's folder holds the downloads of its lock."""
+    shutil.copyfile(builder.job.lock_path, builder.job.work / FILLED)
 
 
 def make_builder(name: str, job: Job) -> Builder:

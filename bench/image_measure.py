@@ -15,7 +15,8 @@ import stat
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -100,13 +101,20 @@ def live_descendants(root: int, proc: Path = Path("/proc")) -> set[int]:
     found: set[int] = set()
     waiting = [root]
     while waiting:
-        # Each thread has the children that it started itself.
-        for listing in proc.glob(f"{waiting.pop()}/task/*/children"):
-            for pid in map(int, _read(listing).split()):
-                if pid not in found:
-                    found.add(pid)
-                    waiting.append(pid)
+        new = _children(proc / str(waiting.pop())) - found
+        found |= new
+        waiting += new
     return found
+
+
+def _children(process: Path) -> set[int]:
+    """Return the children of a process, given its folder in /proc; none when it has ended."""
+    try:
+        threads = list((process / "task").iterdir())
+    except OSError:
+        return set()
+    # Each thread has those that it started itself.
+    return {int(pid) for thread in threads for pid in _read(thread / "children").split()}
 
 
 @dataclass
@@ -118,19 +126,18 @@ class Watch:
     process_bytes: int = 0
     disk_bytes: int = 0
     _done: threading.Event = field(default_factory=threading.Event)
-    _threads: list[threading.Thread] = field(default_factory=list)
+    _threads: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> Watch:
+        pool = self._threads.enter_context(ThreadPoolExecutor(2))
         for work in (self._watch_memory, self._watch_disk):
-            thread = threading.Thread(target=work, daemon=True)
-            thread.start()
-            self._threads.append(thread)
+            # Asking for the result raises what went wrong: a figure is right or there is none.
+            self._threads.callback(pool.submit(work).result)
+        self._threads.callback(self._done.set)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._done.set()
-        for thread in self._threads:
-            thread.join()
+        self._threads.close()
         self._look_at_disk()
 
     def _watch_memory(self) -> None:

@@ -92,6 +92,16 @@ def test_memory_is_the_sum_of_all_and_the_largest_of_one(measuring, tmp_path):
     assert watch.process_bytes == 2000 * 1024
 
 
+def test_a_watch_that_breaks_gives_no_figure(measuring, monkeypatch):
+    def broken(_root):
+        raise ValueError("no /proc")
+
+    monkeypatch.setattr(measuring, "MEMORY_INTERVAL_S", 0.001)
+    monkeypatch.setattr(measuring, "live_descendants", broken)
+    with pytest.raises(ValueError, match="no /proc"), measuring.Watch([]) as watch:
+        watch._done.wait(0.1)
+
+
 def test_disk_counts_hard_links_once(measuring, tmp_path):
     (tmp_path / "a/b").mkdir(parents=True)
     file = tmp_path / "a/b/file"
@@ -185,6 +195,23 @@ def test_the_caches_are_filled_once_and_first(script, building):
         (0, "cold"), (0, "cold"), (0, "changed"), (0, "changed"),
         (1, "cold"), (1, "cold"), (1, "changed"), (1, "changed"),
     ]  # fmt: skip
+
+
+def test_filled_caches_are_used_again(script, building, job):
+    case = building.Case
+    turns = list(script.turns(["a", "b"], [case.COLD], 1, ["a"]))
+    assert turns[0] == (0, case.DOWNLOAD, "b", False)
+    assert [turn[1:3] for turn in turns[1:]] == [(case.COLD, "a"), (case.COLD, "b")]
+    chosen = [case.DOWNLOAD, case.COLD]
+    assert (0, case.DOWNLOAD, "a", True) in script.turns(["a"], chosen, 1, ["a"])
+    builder = building.make_builder("mkosi", job)
+    builder.job.work.mkdir(parents=True)
+    job.lock_path.write_text("one")
+    assert not building.is_filled(builder)
+    building.mark_filled(builder)
+    assert building.is_filled(builder)
+    job.lock_path.write_text("another")
+    assert not building.is_filled(builder)
 
 
 def test_arguments(script):
