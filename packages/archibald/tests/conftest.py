@@ -13,10 +13,15 @@ from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from archibald.lock.model import Lock, LockedPackage, LockedRelease
 from archibald.lock.sources import Mirrors
 from archibald.run import build_environment, run
+
+# How long an example takes depends on the machine and on what else it does.
+settings.register_profile("archibald", deadline=None)
+settings.load_profile("archibald")
 
 _FIRST_DAY = datetime(2026, 10, 1, 8, tzinfo=UTC)
 
