@@ -20,7 +20,7 @@ import tempfile
 import time
 from collections.abc import Container, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -38,7 +38,7 @@ from image_builders import (
     require_root,
 )
 from image_measure import adopt_orphans, measure, others_cores
-from image_report import Sample, chart_of, goals_of, rows_of, table_of
+from image_report import Row, Sample, chart_of, goals_of, rows_of, table_of
 
 from archibald import __version__
 from archibald.errors import ArchibaldError, ExitCode, ToolFailedError
@@ -183,35 +183,62 @@ def _folder(builder: Builder) -> Path:
     return live if live.is_dir() else builder.job.work
 
 
-def run_all(
-    builders: dict[str, Builder], chosen: argparse.Namespace, logs: Path
-) -> tuple[list[Sample], dict[str, ToolFailedError]]:
-    """Do all turns; a builder that fails is left out from then on."""
-    samples: list[Sample] = []
-    failed: dict[str, ToolFailedError] = {}
+@dataclass
+class Outcome:
+    """What a run gave, whole or not."""
+
+    samples: list[Sample] = field(default_factory=list)
+    failed: dict[str, ToolFailedError] = field(default_factory=dict)
+    interrupted: bool = False
+
+    @property
+    def rows(self) -> list[Row]:
+        """The medians."""
+        return rows_of(self.samples)
+
+    def exit_code(self) -> ExitCode:
+        """Return what the command line ends with."""
+        if self.interrupted:
+            return ExitCode.INTERRUPTED
+        if self.failed:
+            return ExitCode.TOOL_FAILED
+        missed = any(not goal.reached for goal in goals_of(self.rows))
+        return ExitCode.FINDINGS if missed else ExitCode.OK
+
+
+def run_all(builders: dict[str, Builder], chosen: argparse.Namespace, logs: Path) -> Outcome:
+    """Do all turns; a builder that fails is left out, an interrupted run keeps its figures."""
+    outcome = Outcome()
     filled = [name for name, builder in builders.items() if is_filled(builder)]
-    for number, case, tool, counts in turns(list(builders), chosen.cases, chosen.rounds, filled):
-        if tool in failed:
-            continue
-        try:
-            await_quiet(chosen.patience)
-            sample = run_turn(builders[tool], case, number, logs)
-        except ToolFailedError as error:
-            failed[tool] = error
-            say(f"{tool} is left out: {error}")
-            continue
-        say(f"round {number + 1}, {case}, {tool}: {sample.usage.wall_s:.1f} s, others "
-            f"{sample.usage.others_cores:.1f} cores")  # fmt: skip
-        if counts:
-            samples.append(sample)
-    return samples, failed
+    try:
+        for turn in turns(list(builders), chosen.cases, chosen.rounds, filled):
+            if turn[2] not in outcome.failed:
+                await_quiet(chosen.patience)
+                _take_turn(builders, turn, logs, outcome)
+    except KeyboardInterrupt:
+        outcome.interrupted = True
+    return outcome
 
 
-def report(
-    builders: dict[str, Builder], samples: list[Sample], failed: dict[str, ToolFailedError]
-) -> dict[str, Any]:
+def _take_turn(
+    builders: dict[str, Builder], turn: tuple[int, Case, str, bool], logs: Path, outcome: Outcome
+) -> None:
+    number, case, tool, counts = turn
+    try:
+        sample = run_turn(builders[tool], case, number, logs)
+    except ToolFailedError as error:
+        outcome.failed[tool] = error
+        say(f"{tool} is left out: {error}")
+        return
+    others = f"others {sample.usage.others_cores:.1f} cores"
+    say(f"round {number + 1}, {case}, {tool}: {sample.usage.wall_s:.1f} s, {others}")
+    if counts:
+        outcome.samples.append(sample)
+
+
+def report(builders: dict[str, Builder], outcome: Outcome) -> dict[str, Any]:
     """Return everything that was measured, and with what."""
-    rows = rows_of(samples)
+    rows = outcome.rows
     job = next(iter(builders.values())).job
     return {
         "archibald": __version__,
@@ -231,15 +258,15 @@ def report(
             for name, builder in builders.items()
         },
         "rows": [asdict(row) for row in rows],
-        "samples": [asdict(sample) for sample in samples],
+        "samples": [asdict(sample) for sample in outcome.samples],
         "goals": [asdict(goal) for goal in goals_of(rows)],
-        "failed": {name: error.what for name, error in failed.items()},
+        "failed": {name: error.what for name, error in outcome.failed.items()},
+        "interrupted": outcome.interrupted,
     }
 
 
-def print_report(figures: dict[str, Any], samples: list[Sample]) -> None:
+def print_report(figures: dict[str, Any], rows: list[Row]) -> None:
     """Print the table, the goals and what each tool is."""
-    rows = rows_of(samples)
     lines = [
         f"{figures['packages']} packages of {figures['suite']} ({figures['snapshot']}), "
         f"{figures['packages_bytes'] / 2**20:.0f} MiB; {figures['cpus']} CPUs", "",
@@ -267,19 +294,17 @@ def bench(chosen: argparse.Namespace, work: Path) -> int:
     builders = {name: make_builder(name, job) for name in chosen.tools}
     logs = work / LOGS
     logs.mkdir(exist_ok=True)
-    samples, failed = run_all(builders, chosen, logs)
-    figures = report(builders, samples, failed)
-    print_report(figures, samples)
+    outcome = run_all(builders, chosen, logs)
+    figures = report(builders, outcome)
+    print_report(figures, outcome.rows)
     if chosen.json:
         chosen.json.write_text(json.dumps(figures, indent=1) + "\n")
     if chosen.chart:
         title = f"Seconds to build the {job.profile.stem} image"
-        chosen.chart.write_text(chart_of(rows_of(samples), title=title))
-    if failed:
+        chosen.chart.write_text(chart_of(outcome.rows, title=title))
+    if outcome.failed:
         say(f"the logs are in {logs}")
-        return ExitCode.TOOL_FAILED
-    missed = any(not goal["reached"] for goal in figures["goals"])
-    return ExitCode.FINDINGS if missed else ExitCode.OK
+    return outcome.exit_code()
 
 
 def free_loop_devices(work: Path) -> None:
@@ -299,7 +324,9 @@ def main(argv: Sequence[str]) -> int:
     """Run the benchmark and return its exit code."""
     chosen = arguments(argv)
     for sig in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(sig, _on_sigterm)
+        # Under nohup the signal is ignored, and stays so.
+        if signal.getsignal(sig) == signal.SIG_DFL:
+            signal.signal(sig, _on_sigterm)
     # Not TMPDIR: that is often in memory, and a build takes gigabytes.
     work = chosen.work or Path(tempfile.mkdtemp(prefix="archibald-bench-", dir="/var/tmp"))
     work = work.absolute()

@@ -31,7 +31,10 @@ class Sample:
 
 @dataclass(frozen=True)
 class Row:
-    """The medians of one tool in one case; ``ratio`` is its wall time by ours, above 1 slower."""
+    """The medians of one tool in one case.
+
+    ``ratio`` is its wall time by ours, ``cpu_ratio`` its CPU time by ours: above 1 we are ahead.
+    """
 
     case: Case
     tool: str
@@ -41,6 +44,7 @@ class Row:
     slowest_s: float
     ratio: float | None
     cpu_s: float
+    cpu_ratio: float | None
     memory_bytes: float
     process_bytes: float
     disk_bytes: float
@@ -62,24 +66,21 @@ def rows_of(samples: Sequence[Sample]) -> list[Row]:
     groups: dict[tuple[Case, str], list[Sample]] = {}
     for sample in samples:
         groups.setdefault((sample.case, sample.tool), []).append(sample)
-    ours = {
-        case: median(s.usage.wall_s for s in group)
-        for (case, tool), group in groups.items()
-        if tool == OURS
-    }
     order = list(Case)
     keys = sorted(groups, key=lambda key: (order.index(key[0]), key[1] != OURS, key[1]))
-    return [_row(case, tool, groups[case, tool], ours.get(case)) for case, tool in keys]
+    return [
+        _row(case, tool, groups[case, tool], groups.get((case, OURS), ())) for case, tool in keys
+    ]
 
 
-def _row(case: Case, tool: str, group: Sequence[Sample], ours_s: float | None) -> Row:
+def _row(case: Case, tool: str, group: Sequence[Sample], ours: Sequence[Sample]) -> Row:
     walls = [s.usage.wall_s for s in group]
-    wall = median(walls)
+    wall, cpu = median(walls), median(s.usage.cpu_s for s in group)
     return Row(
         case=case, tool=tool, count=len(group), wall_s=wall,
         fastest_s=min(walls), slowest_s=max(walls),
-        ratio=wall / ours_s if ours_s else None,
-        cpu_s=median(s.usage.cpu_s for s in group),
+        ratio=wall / median(s.usage.wall_s for s in ours) if ours else None,
+        cpu_s=cpu, cpu_ratio=cpu / median(s.usage.cpu_s for s in ours) if ours else None,
         memory_bytes=median(s.usage.memory_bytes for s in group),
         process_bytes=median(s.usage.process_bytes for s in group),
         disk_bytes=median(s.usage.disk_bytes for s in group),
@@ -107,18 +108,22 @@ def goals_of(rows: Iterable[Row]) -> list[Goal]:
 
 def table_of(rows: Sequence[Row]) -> str:
     """Return the rows as a Markdown table."""
-    heads = ("case", "tool", "n", "wall s", "times ours", "CPU s", "memory MiB", "largest MiB",
+    heads = ("case", "tool", "n", "wall s", "ratio", "CPU s", "ratio", "memory MiB", "largest MiB",
              "disk MiB", "result MiB", "others' cores")  # fmt: skip
     lines = [_cells(heads), "|---|---|" + "---:|" * (len(heads) - 2)]
     for row in rows:
-        ratio = "" if row.ratio is None or row.tool == OURS else f"{row.ratio:.1f}"
         sizes = (row.memory_bytes, row.process_bytes, row.disk_bytes, row.result_bytes)
         figures = (
-            row.case, row.tool, str(row.count), f"{row.wall_s:.1f}", ratio, f"{row.cpu_s:.1f}",
+            row.case, row.tool, str(row.count), f"{row.wall_s:.1f}", _ratio(row, row.ratio),
+            f"{row.cpu_s:.1f}", _ratio(row, row.cpu_ratio),
             *(f"{size / 2**20:.0f}" for size in sizes), f"{row.others_cores:.1f}",
         )  # fmt: skip
         lines.append(_cells(figures))
     return "\n".join(lines) + "\n"
+
+
+def _ratio(row: Row, value: float | None) -> str:
+    return "" if value is None or row.tool == OURS else f"{value:.1f}"
 
 
 def _cells(words: Iterable[str]) -> str:
