@@ -281,7 +281,7 @@ def run_pipeline(
     with contextlib.ExitStack() as stack:
         said = stack.enter_context(log_file.open("w+b"))
         first = stack.enter_context(spawn(producer, env=env, stdout=subprocess.PIPE, stderr=said))
-        assert first.stdout is not None  # noqa: S101 - it was asked for a pipe
+        assert first.stdout is not None
         second = stack.enter_context(
             spawn(consumer, env=env, stdin=first.stdout, stdout=said, stderr=said)
         )

@@ -33,7 +33,7 @@ def test_version(capsys):
 
 
 def test_an_unknown_verb_is_usage_and_gets_a_suggestion(capsys):
-    assert common.run_cli(["buil"]) == 2
+    assert common.run_cli(["bild"]) == 2
     assert "Did you mean 'build'?" in capsys.readouterr().err
 
 

@@ -68,9 +68,17 @@ def require_iso(path: Path) -> None:
         )
 
 
+def _weight(path: str) -> tuple[int, str]:
+    consequences = ("/boot/", "/.disk")
+    return next((i for i, p in enumerate(consequences, 1) if path.startswith(p)), 0), path
+
+
 def first_difference(first: Mapping[str, Entry], second: Mapping[str, Entry]) -> Difference | None:
-    """Return the first differing path in the order of paths, None when all are the same."""
-    for path in sorted({*first, *second}):
+    """Return the first differing path, None when all are the same.
+
+    Layers and kernels come before what follows from them: boot images, then the papers in /.disk.
+    """
+    for path in sorted({*first, *second}, key=_weight):
         a, b = first.get(path), second.get(path)
         if a is None or b is None:
             return Difference(path, "presence", a.mode if a else "", b.mode if b else "")

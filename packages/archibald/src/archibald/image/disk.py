@@ -181,6 +181,7 @@ def _write_extra(plan: DiskPlan, grub_config: str, boot_files: Path, extra: Path
     (extra / "boot/grub").mkdir(parents=True)
     (extra / "boot/efi").mkdir()
     (extra / "etc").mkdir()
+    (extra / "var/log/journal").mkdir(parents=True)  # a disk keeps its journal
     for path in sorted(boot_files.iterdir()):
         shutil.copyfile(path, extra / "boot" / path.name)
     (extra / "boot/grub/grub.cfg").write_text(grub_config)

@@ -82,7 +82,9 @@ def boot_entries(
         line = f"{command_lines[variant.name]} archibald.variant={variant.name}".strip()
         entries.append(entry(variant.name, variant.title, line))
     if generic_line is not None and main != "generic":
-        entries.append(entry("generic", "ordinary kernel", generic_line, "generic"))
+        # The argument tells the self-test which kernel to expect.
+        line = f"{generic_line} archibald.kernel=generic".strip()
+        entries.append(entry("generic", "ordinary kernel", line, "generic"))
     entries.append(entry("safe-graphics", "safe graphics", f"{default} nomodeset".strip()))
     if live:
         entries.append(

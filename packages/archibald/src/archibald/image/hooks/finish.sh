@@ -44,10 +44,11 @@ cp "$root"/boot/vmlinuz-* "$root"/boot/initrd.img-* "$out/boot/"
 # The boot files live beside the squashfs on the medium; an installer copies them from there.
 rm -f "$root"/boot/initrd.img-* "$root"/initrd.img "$root"/initrd.img.old
 
-# What a running system would regenerate, or what tells when and where it was made.
+# What a running system would regenerate, or what tells when and where it was made. Not /tmp: there
+# mmdebstrap keeps the configuration without which its last steps would turn to the host's apt.
 rm -rf "$root"/var/lib/apt/lists "$root"/var/cache/apt/*.bin \
   "$root"/var/cache/apt/archives/*.deb "$root"/var/log/apt \
-  "$root"/var/cache/debconf/*-old "$root"/var/cache/ldconfig/aux-cache "$root"/run/* "$root"/tmp/*
+  "$root"/var/cache/debconf/*-old "$root"/var/cache/ldconfig/aux-cache "$root"/run/*
 mkdir -p "$root/var/lib/apt/lists/partial"
 # The repository that the packages came from is this build's own; sources are written later.
 rm -f "$root/etc/apt/sources.list" "$root"/etc/apt/sources.list.d/*
@@ -56,6 +57,8 @@ sed -i '/force-unsafe-io/d' "$root/etc/dpkg/dpkg.cfg.d/99mmdebstrap"
 mv "$root/etc/dpkg/dpkg.cfg.d/99mmdebstrap" "$root/etc/dpkg/dpkg.cfg.d/archibald"
 mv "$root/etc/apt/apt.conf.d/99mmdebstrap" "$root/etc/apt/apt.conf.d/99archibald"
 find "$root/var/log" -type f -delete
+# Without this folder the live system keeps its journal in memory once, not twice.
+rm -rf "$root/var/log/journal"
 rm -f "$root"/etc/passwd- "$root"/etc/group- "$root"/etc/shadow- "$root"/etc/gshadow- \
   "$root"/etc/subuid- "$root"/etc/subgid- "$root"/var/lib/dpkg/*-old "$root"/var/lib/dpkg/lock* \
   "$root"/var/lib/dpkg/triggers/Lock "$root"/var/lib/apt/extended_states.* \
