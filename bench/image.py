@@ -47,6 +47,7 @@ from archibald.image.privilege import remove_tree
 from archibald.lock import model
 from archibald.lock.resolve import Request, make_lock, tool_versions
 from archibald.lock.sources import find_keyring, find_mirrors
+from archibald.lock.store import sha256_of
 from archibald.lock.wheels import image_requirements
 from archibald.profile.load import load_profile
 from archibald.run import run
@@ -85,6 +86,8 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
                         "folder in /var/tmp, which is removed")  # fmt: skip
     parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="write all figures")
     parser.add_argument("--chart", type=Path, default=None, metavar="FILE.svg", help="draw them")
+    parser.add_argument("--resume", action="store_true",
+                        help="go on with an interrupted run: same --work, same --json")  # fmt: skip
     chosen = parser.parse_args(argv)
     chosen.tools = _names(
         parser, chosen.only, list(BUILDERS), QUICK if chosen.quick else [*BUILDERS]
@@ -92,6 +95,8 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     names = _names(parser, chosen.cases, [str(case) for case in Case], list(Case))
     # A cold build is what every later case builds on.
     chosen.cases = [case for case in Case if case in names or case is Case.COLD]
+    if chosen.resume and not (chosen.work and chosen.json):
+        parser.error("--resume needs the --work and the --json of the interrupted run")
     if chosen.rounds < 1:
         parser.error("--rounds takes 1 or more")
     return chosen
@@ -206,18 +211,41 @@ class Outcome:
         return ExitCode.FINDINGS if missed else ExitCode.OK
 
 
-def run_all(builders: dict[str, Builder], chosen: argparse.Namespace, logs: Path) -> Outcome:
-    """Do all turns; a builder that fails is left out, an interrupted run keeps its figures."""
-    outcome = Outcome()
+def earlier_samples(path: Path, lock_sha256: str) -> list[Sample]:
+    """Return what an interrupted run of the same lock has measured."""
+    try:
+        figures = json.loads(path.read_text())
+    except FileNotFoundError:
+        return []
+    if figures["lock_sha256"] != lock_sha256:
+        say("the packages have changed since: everything is measured again")
+        return []
+    return [Sample.of(data) for data in figures["samples"]]
+
+
+def run_all(
+    builders: dict[str, Builder], chosen: argparse.Namespace, logs: Path, outcome: Outcome
+) -> None:
+    """Do all turns that the outcome lacks, and note each result in it and in the JSON.
+
+    A builder that fails is left out from then on; an interrupted run keeps its figures.
+    """
+    done = {(sample.round, sample.case, sample.tool) for sample in outcome.samples}
     filled = [name for name, builder in builders.items() if is_filled(builder)]
     try:
         for turn in turns(list(builders), chosen.cases, chosen.rounds, filled):
-            if turn[2] not in outcome.failed:
+            if turn[2] not in outcome.failed and turn[:3] not in done:
                 await_quiet(chosen.patience)
                 _take_turn(builders, turn, logs, outcome)
+                if chosen.json:
+                    write_json(chosen.json, report(builders, outcome))
     except KeyboardInterrupt:
         outcome.interrupted = True
-    return outcome
+
+
+def write_json(path: Path, figures: dict[str, Any]) -> None:
+    """Write all figures."""
+    path.write_text(json.dumps(figures, indent=1) + "\n")
 
 
 def _take_turn(
@@ -245,6 +273,7 @@ def report(builders: dict[str, Builder], outcome: Outcome) -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "kernel": os.uname().release,
         "suite": job.lock.suite,
+        "lock_sha256": sha256_of(job.lock_path),
         "snapshot": job.lock.snapshot.isoformat(),
         "packages": len(job.lock.packages),
         "packages_bytes": sum(package.size for package in job.lock.packages),
@@ -294,11 +323,14 @@ def bench(chosen: argparse.Namespace, work: Path) -> int:
     builders = {name: make_builder(name, job) for name in chosen.tools}
     logs = work / LOGS
     logs.mkdir(exist_ok=True)
-    outcome = run_all(builders, chosen, logs)
+    outcome = Outcome()
+    if chosen.resume:
+        outcome.samples += earlier_samples(chosen.json, sha256_of(job.lock_path))
+    run_all(builders, chosen, logs, outcome)
     figures = report(builders, outcome)
     print_report(figures, outcome.rows)
     if chosen.json:
-        chosen.json.write_text(json.dumps(figures, indent=1) + "\n")
+        write_json(chosen.json, figures)
     if chosen.chart:
         title = f"Seconds to build the {job.profile.stem} image"
         chosen.chart.write_text(chart_of(outcome.rows, title=title))

@@ -6,6 +6,7 @@ import html
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 from image_builders import Case
 from image_measure import Usage
@@ -27,6 +28,11 @@ class Sample:
     round: int
     usage: Usage
     result_bytes: int
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Sample:
+        """Return the sample that ``dataclasses.asdict`` has taken apart."""
+        return cls(**{**data, "case": Case(data["case"]), "usage": Usage(**data["usage"])})
 
 
 @dataclass(frozen=True)
