@@ -181,7 +181,9 @@ def _write_extra(plan: DiskPlan, grub_config: str, boot_files: Path, extra: Path
     (extra / "boot/grub").mkdir(parents=True)
     (extra / "boot/efi").mkdir()
     (extra / "etc").mkdir()
-    (extra / "var/log/journal").mkdir(parents=True)  # a disk keeps its journal
+    journal = extra / "etc/systemd/journald.conf.d/disk.conf"  # sorts after archibald.conf
+    journal.parent.mkdir(parents=True)
+    journal.write_text("[Journal]\nStorage=persistent\n")
     for path in sorted(boot_files.iterdir()):
         shutil.copyfile(path, extra / "boot" / path.name)
     (extra / "boot/grub/grub.cfg").write_text(grub_config)

@@ -57,8 +57,6 @@ sed -i '/force-unsafe-io/d' "$root/etc/dpkg/dpkg.cfg.d/99mmdebstrap"
 mv "$root/etc/dpkg/dpkg.cfg.d/99mmdebstrap" "$root/etc/dpkg/dpkg.cfg.d/archibald"
 mv "$root/etc/apt/apt.conf.d/99mmdebstrap" "$root/etc/apt/apt.conf.d/99archibald"
 find "$root/var/log" -type f -delete
-# Without this folder the live system keeps its journal in memory once, not twice.
-rm -rf "$root/var/log/journal"
 rm -f "$root"/etc/passwd- "$root"/etc/group- "$root"/etc/shadow- "$root"/etc/gshadow- \
   "$root"/etc/subuid- "$root"/etc/subgid- "$root"/var/lib/dpkg/*-old "$root"/var/lib/dpkg/lock* \
   "$root"/var/lib/dpkg/triggers/Lock "$root"/var/lib/apt/extended_states.* \

@@ -14,6 +14,23 @@ PORT_NAME = "org.archibaldos.selftest"
 
 _UNIT = "archibald-selftest.service"
 
+_START = "/usr/lib/archibald/selftest-start"
+
+_SCRIPT = f"""\
+#!/bin/sh
+# Waits for the boot and the session to end their start, notes the memory in use before anything of
+# the self-test is loaded, then runs it.
+systemctl is-system-running --wait > /dev/null
+tries=60
+until pgrep -x wireplumber > /dev/null || [ "$tries" -eq 0 ]; do
+  sleep 1
+  tries=$((tries - 1))
+done
+sleep 15
+cat /proc/meminfo > /run/archibald-meminfo
+exec /usr/bin/archibald selftest --port /dev/virtio-ports/{PORT_NAME}
+"""
+
 _SERVICE = f"""\
 [Unit]
 Description=Self-test of the live system for archibald run --check
@@ -25,7 +42,7 @@ After=multi-user.target graphical.target
 # exec, not oneshot: a start job that lasted until the end would keep the boot unfinished, and the
 # self-test waits for the boot to finish.
 Type=exec
-ExecStart=/usr/bin/archibald selftest --port /dev/virtio-ports/{PORT_NAME}
+ExecStart={_START}
 # Found failures are in the report; only a crash is a failure of the unit.
 SuccessExitStatus=1
 """
@@ -42,6 +59,7 @@ def contribute(_profile: Profile, _hardware: Hardware) -> list[Contribution]:
     origin = Origin("selftest", "archibald run --check asks the system about itself")
     files = (
         File(f"/usr/lib/systemd/system/{_UNIT}", _SERVICE.encode()),
+        File(_START, _SCRIPT.encode(), 0o755),
         File("/usr/lib/udev/rules.d/90-archibald-selftest.rules", _RULE.encode()),
     )
     return [Contribution(item, (origin,)) for item in files]
