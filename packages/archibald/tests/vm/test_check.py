@@ -127,9 +127,12 @@ def test_ctrl_c_ends_qemu_and_removes_its_files(
     with subprocess.Popen(
         command, env={**os.environ, "TMPDIR": str(place)}, stderr=subprocess.PIPE
     ) as process:
-        _wait_for(lambda: log.exists() and b"running" in log.read_bytes())
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        try:
+            _wait_for(lambda: log.exists() and b"running" in log.read_bytes())
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == ExitCode.INTERRUPTED
     assert b"Traceback" not in errors
     assert list(place.iterdir()) == []
