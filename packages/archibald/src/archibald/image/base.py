@@ -181,7 +181,7 @@ def build_base(
     try:
         run_pipeline(
             as_root(command),
-            squash,
+            as_root(squash),
             env={
                 "SOURCE_DATE_EPOCH": str(plan.lock.epoch),
                 "TMPDIR": str(temporary),

@@ -7,13 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
+from archibald.image.privilege import as_root
 from archibald.run import Runner, run
 
 
 def mksquashfs_command(target: Path, *, level: int) -> list[str]:
     """Return the command that makes ``target`` from a tar on standard input.
 
-    Times come from the tar; the file system's own from SOURCE_DATE_EPOCH in the environment.
+    Times come from the tar; the file system's own from SOURCE_DATE_EPOCH in the environment. Run it
+    as root (:func:`as_root`): squashfs-tools 4.5 gives the root folder to whoever runs it, whatever
+    -root-uid says.
     """
     return [
         "mksquashfs", "-", str(target), "-tar", "-comp", "zstd", "-Xcompression-level", str(level),
@@ -36,7 +39,7 @@ def make_squashfs(
     """Write ``target`` from the tar in ``source`` (a real file, at its start)."""
     source.seek(0, os.SEEK_SET)
     runner(
-        mksquashfs_command(target, level=level),
+        as_root(mksquashfs_command(target, level=level)),
         stdin_file=source,
         env={"SOURCE_DATE_EPOCH": str(epoch)},
         log_file=log_file,
