@@ -139,7 +139,10 @@ def mmdebstrap_command(
     address = repository_address(repository).replace("copy:", "copy://", 1)
     finish = hook("finish.sh", out, hooks / "early.tar", hooks / "auto.list")
     return [
-        "mmdebstrap", "--mode=root", "--variant=minbase", "--format=tar", "--verbose",
+        # apt's folders are cleaned in the last hook: apt itself would give them to another owner
+        # when it runs as root than when it runs in a user namespace.
+        "mmdebstrap", "--skip=cleanup/apt", "--mode=root", "--variant=minbase",
+        "--format=tar", "--verbose",
         f"--architectures={plan.lock.architecture}",
         "--include=" + ",".join(package.name for package in plan.lock.packages),
         *(f"--aptopt={option}" for option in _APT_OPTIONS),

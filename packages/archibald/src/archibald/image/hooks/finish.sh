@@ -47,9 +47,9 @@ rm -f "$root"/boot/initrd.img-* "$root"/initrd.img "$root"/initrd.img.old
 # What a running system would regenerate, or what tells when and where it was made. Not /tmp: there
 # mmdebstrap keeps the configuration without which its last steps would turn to the host's apt.
 rm -rf "$root"/var/lib/apt/lists "$root"/var/cache/apt/*.bin \
-  "$root"/var/cache/apt/archives/*.deb "$root"/var/log/apt \
+  "$root"/var/cache/apt/archives "$root"/var/log/apt \
   "$root"/var/cache/debconf/*-old "$root"/var/cache/ldconfig/aux-cache "$root"/run/*
-mkdir -p "$root/var/lib/apt/lists/partial"
+mkdir -p "$root/var/lib/apt/lists/partial" "$root/var/cache/apt/archives/partial"
 # The repository that the packages came from is this build's own; sources are written later.
 rm -f "$root/etc/apt/sources.list" "$root"/etc/apt/sources.list.d/*
 # The choice of what to leave out stays with the system; unsafe writes were for the build alone.
