@@ -31,7 +31,7 @@ run: bootstrap $(if $(ISO)$(wildcard out/*.iso),,iso) ## Boot the ISO in QEMU; b
 
 check: bootstrap ## Lint, types, layers, spelling, scripts and unit tests (minutes, no image)
 	@scripts/host-tools check
-	$(PYTEST) -m 'not vm and not torture' $(ARGS)
+	$(PYTEST) -m 'not vm and not torture and not slow' $(ARGS)
 
 test: bootstrap ## What check does, then build an image, boot it and look inside
 	@scripts/host-tools check build vm
