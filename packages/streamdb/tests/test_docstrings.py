@@ -7,7 +7,7 @@ import importlib
 
 import pytest
 
-MODULES = ["checks", "chunking", "codec"]
+MODULES = ["checks", "chunking", "codec", "crypto"]
 
 
 @pytest.mark.parametrize("name", MODULES)
