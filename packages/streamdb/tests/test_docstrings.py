@@ -7,7 +7,7 @@ import importlib
 
 import pytest
 
-MODULES = ["checks", "chunking", "codec", "crypto"]
+MODULES = ["checks", "chunking", "codec", "crypto", "music", "query", "query.values"]
 
 
 @pytest.mark.parametrize("name", MODULES)

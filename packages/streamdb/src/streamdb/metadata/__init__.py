@@ -1,0 +1,1 @@
+"""What StreamDB knows of a file beside its bytes."""
