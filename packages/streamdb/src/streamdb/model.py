@@ -79,7 +79,8 @@ class Stat:
 class Version:
     """One kept version of a path; ``current`` for the one that ``get`` returns.
 
-    ``reason`` says why an old version was put aside: it was replaced, deleted or renamed over.
+    ``reason`` says why an old version was put aside (it was replaced, deleted or renamed over),
+    ``set_aside_ns`` when, in nanoseconds since 1970; 0 for the current one.
     """
 
     path: str
@@ -87,7 +88,7 @@ class Version:
     guid: GUID
     size: int
     mtime_ns: int
-    written_ns: int
+    set_aside_ns: int
     digest: str
     current: bool
     reason: Literal["current", "replaced", "deleted"]
@@ -145,8 +146,7 @@ class Statistics:
     encrypted: bool
     format_version: int
     store_id: str
-    cache_hits: int
-    cache_misses: int
+    cached_documents: int
 
 
 @dataclass(frozen=True, slots=True)

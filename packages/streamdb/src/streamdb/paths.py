@@ -119,6 +119,23 @@ def validate_prefix(prefix: str | bytes) -> str:
     return text
 
 
+def validate_suffix(suffix: str | bytes) -> str:
+    """A suffix for ``search_suffix``: any end of a path, the empty one included.
+
+    Raises:
+        InvalidPath: it is not UTF-8, has a NUL, or is longer than any path.
+
+    >>> validate_suffix("/kick.wav")
+    '/kick.wav'
+    """
+    text, size = _decode(suffix)
+    if size > MAX_PATH_BYTES or "\0" in text:
+        raise InvalidPath(
+            "the suffix contains a NUL byte, or is longer than any path", next_step=_EXAMPLE
+        )
+    return text
+
+
 def parents(path: str) -> list[str]:
     """The directories that hold a path, the root ("") first.
 

@@ -23,14 +23,18 @@ DOC, GUIDS, DIRS, CHUNKS, FEED, HISTORY, KV, FORWARD, REVERSE = (
 )  # fmt: skip
 
 KEY_LIMIT = 480
-_FOLD = 440
+FOLD = 440
 
 FLAG_SHARED = 1
 FLAG_INLINE = 2
 FLAG_SEALED = 4
 
 _CRC = struct.Struct("<I")
-_DOC = struct.Struct("<BBIQ16sqQIH")
+_DOC = struct.Struct("<BBQQ16sqQIH9s")
+ATTRIBUTES_AT = 4 + 56
+"""Where a document's attributes lie in its value, checksum included."""
+GUID_AT = 4 + 18
+"""Where a document's identity lies in its value, checksum included."""
 _LISTED = struct.Struct("<32sI")
 _CHUNK = struct.Struct("<IQIIBIIQ")
 _HISTORY = struct.Struct("<Bq")
@@ -53,7 +57,7 @@ def fold(path: bytes) -> bytes:
     """
     if len(path) <= KEY_LIMIT:
         return path
-    return path[:_FOLD] + b"\x01" + blake2b(path, digest_size=20).digest()
+    return path[:FOLD] + b"\x01" + blake2b(path, digest_size=20).digest()
 
 
 def seal(table: bytes, key: bytes, body: bytes) -> bytes:
@@ -87,7 +91,7 @@ def describe_key(table: bytes, key: bytes) -> str:
     if table == FEED:
         return f"{name} {int.from_bytes(key, 'big')}"
     if table == HISTORY:
-        return f"{name} {int.from_bytes(key[-4:], 'big')} of {key[:-5].decode(errors='replace')!r}"
+        return f"{name} {int.from_bytes(key[-8:], 'big')} of {key[:-9].decode(errors='replace')!r}"
     return f"{name} {key.decode(errors='replace')!r}"
 
 
@@ -112,8 +116,12 @@ class ChunkRef:
 class Record:
     """A document as its row holds it.
 
-    ``metadata`` is packed, and sealed like ``inline`` when the store is encrypted. ``digest`` is
-    b"" where it need not be kept: the data is at hand, or it is the address of the only chunk.
+    ``version`` is the number of the change that wrote its data, ``seq`` that of the last change to
+    its path.
+
+    ``attributes`` are those of :mod:`streamdb.attributes`. ``metadata`` is packed, and sealed like
+    ``inline`` when the store is encrypted. ``digest`` is b"" where it need not be kept: the data is
+    at hand, or it is the address of the only chunk.
     """
 
     guid: GUID
@@ -128,6 +136,7 @@ class Record:
     inline: bytes
     digest: bytes
     chunks: tuple[ChunkRef, ...]
+    attributes: bytes = bytes(9)
 
     @property
     def shared(self) -> bool:
@@ -161,6 +170,7 @@ def pack_record(record: Record) -> bytes:
         record.size,
         len(record.metadata),
         len(path),
+        record.attributes,
     )
     if record.flags & FLAG_INLINE:
         return b"".join((head, path, record.metadata, record.inline))
@@ -177,11 +187,10 @@ def unpack_record(body: bytes, key: bytes) -> Record:
         CorruptData: the body is shorter than it says.
     """
     try:
-        flags, codec, version, seq, guid, mtime, size, meta_length, path_length = _DOC.unpack_from(
-            body
-        )
+        head = _DOC.unpack_from(body)
     except struct.error as error:
         raise damaged(DOC, key, str(error)) from None
+    flags, codec, version, seq, guid, mtime, size, meta_length, path_length, attributes = head
     at = _DOC.size
     path = body[at : at + path_length] or key
     at += path_length
@@ -201,7 +210,19 @@ def unpack_record(body: bytes, key: bytes) -> Record:
         except struct.error as error:
             raise damaged(DOC, key, str(error)) from None
     return Record(
-        GUID(guid), version, seq, mtime, size, flags, codec, path, metadata, inline, digest, chunks
+        GUID(guid),
+        version,
+        seq,
+        mtime,
+        size,
+        flags,
+        codec,
+        path,
+        metadata,
+        inline,
+        digest,
+        chunks,
+        attributes,
     )
 
 
@@ -209,7 +230,7 @@ def inline_of(body: bytes) -> tuple[int, int, bytes] | None:
     """(codec, size, payload) of a document in the index, the shortest way; None for chunked or
     sealed ones.
     """
-    flags, codec, _, _, _, _, size, meta_length, path_length = _DOC.unpack_from(body)
+    flags, codec, _, _, _, _, size, meta_length, path_length, _ = _DOC.unpack_from(body)
     if flags & (FLAG_INLINE | FLAG_SEALED) != FLAG_INLINE:
         return None
     return codec, size, body[_DOC.size + path_length + meta_length :]
@@ -274,14 +295,14 @@ def unpack_history(body: bytes, path: bytes) -> tuple[Reason, int, Record]:
     try:
         deleted, aside_ns = _HISTORY.unpack_from(body)
     except struct.error as error:
-        raise damaged(HISTORY, path + bytes(5), str(error)) from None
+        raise damaged(HISTORY, path + bytes(9), str(error)) from None
     record = unpack_record(body[_HISTORY.size :], path)
     return ("deleted" if deleted else "replaced"), aside_ns, record
 
 
 def history_key(path: bytes, version: int) -> bytes:
     """Versions of a path lie side by side; no path contains the NUL that ends it."""
-    return fold(path) + b"\0" + version.to_bytes(4, "big")
+    return fold(path) + b"\0" + version.to_bytes(8, "big")
 
 
 def pack_paths(paths: list[bytes]) -> bytes:

@@ -1,0 +1,134 @@
+"""Opening a store, or making one: what is checked, in which order, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from streamdb import place
+from streamdb.engine import KV_STORE, Engine, acquire
+from streamdb.errors import (
+    CorruptData,
+    InvalidArgument,
+    KeyRequired,
+    NotAStore,
+    ReadOnlyStore,
+)
+
+if TYPE_CHECKING:
+    from streamdb.crypto import Cipher, Key
+
+
+def open_engine(
+    root: Path,
+    *,
+    key: Key | None,
+    readonly: bool,
+    create: bool,
+    map_bytes: int,
+    segment_bytes: int,
+) -> Engine:
+    """The engine of the store at ``root``, made first where there is none and ``create`` says so.
+
+    Raises:
+        NotFound, NotAStore, NewerFormat, CorruptData, KeyRequired, WrongKey, ReadOnlyStore,
+        UnsuitableFileSystem, StoreFull, StoreBusy.
+    """
+    marker = place.read_marker(root)
+    if marker is None:
+        if readonly or not create:
+            raise place.no_store(root)
+        marker = _create(root, key, map_bytes, segment_bytes)
+    place.refuse_network(root)
+    if not readonly and not place.writable(root):
+        raise ReadOnlyStore(
+            f"the store at {root} may not be written to",
+            why="its index or its segments belong to another user, or lie on a read-only disk",
+            next_step="open it with readonly=True, or change the owner of its files",
+        )
+    unlock = _unlocker(marker, key, root)
+    engine = acquire(
+        root, marker, readonly=readonly, map_bytes=map_bytes, segment_bytes=segment_bytes
+    )
+    try:
+        if unlock is not None and engine.cipher is None:
+            engine.cipher = unlock
+        _check_identity(engine)
+    except BaseException:
+        engine.release()
+        raise
+    return engine
+
+
+def _unlocker(marker: place.Marker, key: Key | None, root: Path) -> Cipher | None:
+    if marker.key is None:
+        if key is not None:
+            raise InvalidArgument(
+                f"the store at {root} is not encrypted, and a key was given",
+                next_step="open it without a key",
+            )
+        return None
+    if key is None:
+        kind = "passphrase" if marker.key.get("kdf") == "scrypt" else "key file"
+        raise KeyRequired(
+            f"the store at {root} is encrypted",
+            why=f"it was made with a {kind}",
+            next_step="give the key: --key-file FILE, or --passphrase-file FILE",
+        )
+    from streamdb.crypto import KeyHeader
+
+    return KeyHeader.from_bytes(json.dumps(marker.key).encode()).cipher(key)
+
+
+def _create(root: Path, key: Key | None, map_bytes: int, segment_bytes: int) -> place.Marker:
+    place.check_vacant(root)
+    place.prepare(root)
+    place.refuse_network(root)
+    with place.creation_lock(root):
+        # Another process may have made it while this one waited.
+        marker = place.read_marker(root)
+        if marker is not None:
+            return marker
+        header = None
+        if key is not None:
+            from streamdb.crypto import KeyHeader
+
+            header = json.loads(KeyHeader.create(key).to_bytes())
+        marker = place.Marker(place.FORMAT_VERSION, os.urandom(16), header)
+        engine = acquire(
+            root, marker, readonly=False, map_bytes=map_bytes, segment_bytes=segment_bytes
+        )
+        try:
+            _fill(engine, marker)
+        finally:
+            engine.release()
+        place.write_marker(root, marker)
+        return marker
+
+
+def _fill(engine: Engine, marker: place.Marker) -> None:
+    with engine.env.begin() as txn:
+        if txn.stat(engine.tables.doc)["entries"]:
+            raise NotAStore(
+                f"{engine.root} was a StreamDB store and has lost its {place.MARKER} file",
+                next_step=f"run `streamdb repair {engine.root}`, or copy the file from a backup",
+            )
+
+    with engine.committer.exclusive(full=True) as changes:
+        engine.put_kv(changes.txn, KV_STORE, marker.store_id)
+        changes.touch()
+
+
+def _check_identity(engine: Engine) -> None:
+    txn = engine.begin()
+    try:
+        held = engine.kv(txn, KV_STORE)
+    finally:
+        txn.abort()
+    if held != engine.marker.store_id:
+        raise CorruptData(
+            f"the index of {engine.root} belongs to another store than its {place.MARKER} file",
+            next_step="put back the file, or the index, that belongs here (a backup has both)",
+        )
