@@ -7,7 +7,19 @@ import importlib
 
 import pytest
 
-MODULES = ["checks", "chunking", "codec", "crypto", "music", "query", "query.values"]
+MODULES = [
+    "metadata",
+    "metadata.draft",
+    "metadata.kinds",
+    "metadata.name",
+    "checks",
+    "chunking",
+    "codec",
+    "crypto",
+    "music",
+    "query",
+    "query.values",
+]
 
 
 @pytest.mark.parametrize("name", MODULES)
