@@ -46,7 +46,7 @@ def test_the_crc_is_that_of_the_processor_not_the_slow_one():
 
 
 # The official test vectors' input is 0, 1, ... 250, 0, 1, ...; their key is this text.
-_KEY = b"whats the Elvish word for friend"
+_KEY = b"whats the Elvish word for friend"  # codespell:ignore whats
 
 
 @pytest.mark.parametrize(

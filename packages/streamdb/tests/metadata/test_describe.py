@@ -62,7 +62,7 @@ def samples():
         ("OGG", "VORBIS"),
         ("OGG", "OPUS"),
         ("MP3", "MPEG_LAYER_III"),
-        ("CAF", "PCM_16"),
+        ("CAF", "PCM_16"),  # codespell:ignore caf
         ("AU", "PCM_16"),
     ]:
         file = io.BytesIO()
@@ -90,7 +90,7 @@ def corpus(build):
 
 
 NAMES = {"FLAC": "a.flac", "OGG": "a.ogg", "MP3": "a.mp3", "AIFF": "a.aif", "aiff": "a.aif"}
-NAMES |= {"CAF": "a.caf", "AU": "a.au", "midi": "a.mid"}
+NAMES |= {"CAF": "a.caf", "AU": "a.au", "midi": "a.mid"}  # codespell:ignore caf
 
 
 def name_of(kind):

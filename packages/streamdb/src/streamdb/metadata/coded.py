@@ -123,7 +123,7 @@ def read_mpeg(source: Source, draft: Draft, start: int) -> None:
 
 
 def read_other(source: Source, draft: Draft, name: str) -> None:
-    """Read a rarer format (AU, CAF, W64, VOC, 8SVX ...) as far as soundfile knows it."""
+    """Read a rarer format (AU, W64, VOC, 8SVX, Core Audio ...) as far as soundfile knows it."""
     import soundfile  # type: ignore[import-untyped]
 
     draft.put("format", name)

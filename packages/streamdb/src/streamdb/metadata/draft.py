@@ -104,8 +104,8 @@ def clean(text: str, limit: int = MAX_TEXT) -> str:
 def decode(raw: bytes) -> str:
     """Text of unknown encoding up to its first NUL: UTF-8 where it is that, else Windows-1252.
 
-    >>> decode(b"caf\\xc3\\xa9\\0junk"), decode(b"caf\\xe9")
-    ('café', 'café')
+    >>> decode(b"\\xc3\\xa9lan\\0junk"), decode(b"\\xe9lan")
+    ('élan', 'élan')
     """
     raw = raw.split(b"\0", 1)[0]
     try:

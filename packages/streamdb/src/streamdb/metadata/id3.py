@@ -42,7 +42,7 @@ _OLD = {
     "TCM": "TCOM",
     "TCO": "TCON",
     "COM": "COMM",
-    "TYE": "TYER",
+    "TYE": "TYER",  # codespell:ignore tye
     "TRK": "TRCK",
     "TCR": "TCOP",
     "TEN": "TENC",

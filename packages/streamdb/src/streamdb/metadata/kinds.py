@@ -5,7 +5,7 @@ from __future__ import annotations
 #: First bytes of audio that soundfile reads beside the formats with a reader of their own.
 OTHER_AUDIO = (
     (0, b".snd", "au"),
-    (0, b"caff", "caf"),
+    (0, b"caff", "caf"),  # codespell:ignore caf
     (0, b"riff\x2e\x91\xcf\x11", "w64"),
     (0, b"Creative Voice File", "voc"),
     (8, b"8SVX", "8svx"),
@@ -33,7 +33,7 @@ AUDIO_SUFFIXES = {
     "mid": "midi",
     "midi": "midi",
     "au": "au",
-    "caf": "caf",
+    "caf": "caf",  # codespell:ignore caf
     "w64": "w64",
     "voc": "voc",
 }
