@@ -253,6 +253,17 @@ class Changes:
         self.touch()
         return True
 
+    def remove(self, table: bytes, key: bytes) -> None:
+        """Take a row away that nothing refers to."""
+        self._delete(table, key)
+        self.touch()
+
+    def place_chunk(self, address: bytes, row: ChunkRow) -> None:
+        """Note that a chunk lies elsewhere now."""
+        self._put_chunk(address, row)
+        self.needs_sync = True
+        self.touch()
+
     def touch(self) -> None:
         """Note that something outside the feed was changed."""
         self._touched = True

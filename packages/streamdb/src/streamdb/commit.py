@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +82,7 @@ class Committer:
     def exclusive(self, *, full: bool) -> Iterator[Changes]:
         """One write transaction for the caller alone; it commits at the end, or not at all."""
         self.check()
-        from streamdb.engine import translate
+        from streamdb.failures import translate
 
         with self._writing():
             try:
@@ -103,13 +102,12 @@ class Committer:
         """Put every commit so far on the disk."""
         import lmdb
 
-        from streamdb.engine import translate
+        from streamdb.failures import translate
 
         try:
             self._engine.env.sync(True)
         except lmdb.Error as error:
             raise translate(error, "putting the index on the disk") from error
-        self._syncer.settled()
 
     def close(self) -> None:
         """Put everything on the disk and stop."""
@@ -203,7 +201,7 @@ class Committer:
 
     def _together(self, operations: list[_Operation]) -> bool:
         """Apply all in one commit; False when one spoiled it for the others."""
-        from streamdb.engine import translate
+        from streamdb.failures import translate
 
         alone = len(operations) == 1
         try:
@@ -254,7 +252,7 @@ def _transaction(engine: Engine) -> Iterator[Changes]:
     import lmdb
 
     from streamdb.changes import Changes
-    from streamdb.engine import translate
+    from streamdb.failures import translate
 
     if engine.closed:
         raise StoreClosed("the store is closed", next_step="open it again")
@@ -275,7 +273,7 @@ class _Syncer:
         self._engine = engine
         self._waiting = threading.Event()
         self._thread: threading.Thread | None = None
-        self._closed = False
+        self._closed = threading.Event()
         self._lock = threading.Lock()
 
     def wake(self) -> None:
@@ -288,11 +286,8 @@ class _Syncer:
                     self._thread.start()
         self._waiting.set()
 
-    def settled(self) -> None:
-        self._waiting.clear()
-
     def close(self) -> None:
-        self._closed = True
+        self._closed.set()
         thread = self._thread
         if thread is not None:
             self._waiting.set()
@@ -301,9 +296,8 @@ class _Syncer:
     def _run(self) -> None:
         while True:
             self._waiting.wait()
-            if self._closed:
-                return
-            time.sleep(NORMAL_WINDOW_S)
+            if self._closed.wait(NORMAL_WINDOW_S):
+                return  # whoever closes puts everything on the disk
             # Cleared before the sync: a commit that comes during it asks for another.
             self._waiting.clear()
             with contextlib.suppress(Exception):

@@ -19,18 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 from streamdb import place, rows, zstd
 from streamdb.blocks import PathIndex
+from streamdb.checks import Buffer
+from streamdb.checks import address as blake3_address
 from streamdb.commit import Committer
-from streamdb.errors import (
-    CorruptData,
-    ReadOnlyStore,
-    StorageFailure,
-    StoreBusy,
-    StoreClosed,
-    StoreFull,
-    StreamDBError,
-)
+from streamdb.errors import CorruptData, StoreBusy, StoreClosed, StoreFull
+from streamdb.failures import READERS, translate
 from streamdb.metapack import BUILTIN, DICTIONARY_BYTES, Packer
-from streamdb.segments import SegmentReader, SegmentWriter, outside_error
+from streamdb.segments import SegmentReader, SegmentWriter
 
 if TYPE_CHECKING:
     import lmdb
@@ -39,13 +34,14 @@ if TYPE_CHECKING:
 
 MAP_BYTES = 1 << 40
 _SMALLEST_MAP = 1 << 28
-_READERS = 1020
 _TXNID_AT = 48
 _LOCK_MAGIC = 0xBEEFC0DE
 _TABLES = {
     "doc": rows.DOC, "guid": rows.GUIDS, "dir": rows.DIRS, "chunk": rows.CHUNKS, "feed": rows.FEED,
     "history": rows.HISTORY, "kv": rows.KV, "forward": rows.FORWARD, "reverse": rows.REVERSE,
 }  # fmt: skip
+
+_NAMED = tuple(_TABLES.items())
 
 KV_STORE = b"store"
 KV_TXN = b"txn"
@@ -82,57 +78,6 @@ class Tables:
             rows.CHUNKS: self.chunk, rows.FEED: self.feed, rows.HISTORY: self.history,
             rows.KV: self.kv, rows.FORWARD: self.forward.db, rows.REVERSE: self.reverse.db,
         }  # fmt: skip
-
-
-def translate(error: BaseException, doing: str) -> StreamDBError:
-    """The named error for one of LMDB's, or the system's."""
-    import lmdb
-
-    if isinstance(error, StreamDBError):
-        return error
-    if isinstance(error, OSError):
-        return outside_error(error, doing)
-    if isinstance(error, lmdb.MapFullError):
-        return StoreFull(
-            "the index's address space is full",
-            why=f"while {doing}: {error}",
-            next_step="open the store where more address space is allowed (ulimit -v), or with a"
-            " larger map_bytes",
-        )
-    if isinstance(error, lmdb.MapResizedError):
-        return StoreBusy(
-            "another process has made the index larger than this one may map",
-            why=str(error),
-            next_step="close the store and open it again",
-        )
-    if isinstance(error, lmdb.ReadersFullError):
-        return StoreBusy(
-            "too many readers hold the store open",
-            why=f"LMDB has {_READERS} places for them",
-            next_step="close snapshots that are not needed",
-        )
-    if isinstance(error, lmdb.CorruptedError | lmdb.PageNotFoundError | lmdb.InvalidError):
-        return CorruptData(
-            "the index is damaged",
-            why=f"while {doing}: {error}",
-            next_step="run `streamdb check` to see all damage, then `streamdb repair`",
-        )
-    code = getattr(error, "code", 0)
-    if code in (28, 122, 27) or "No space left" in str(error) or "File too large" in str(error):
-        return StoreFull(
-            "there is no space left for the index",
-            why=f"while {doing}: {error}",
-            next_step="free space on the disk (or raise the quota), then try again",
-        )
-    if isinstance(error, lmdb.ReadonlyError):
-        return ReadOnlyStore(
-            "the store is open for reading only", next_step="open it without readonly=True"
-        )
-    return StorageFailure(
-        f"the index failed while {doing}",
-        why=str(error),
-        next_step="close the store and open it again; look into the kernel's log (dmesg)",
-    )
 
 
 class Engine:
@@ -211,7 +156,7 @@ class Engine:
             str(index),
             map_size=size,
             max_dbs=len(_TABLES) + 2,
-            max_readers=_READERS,
+            max_readers=READERS,
             max_spare_txns=16,
             metasync=False,
             readonly=self.readonly,
@@ -249,11 +194,11 @@ class Engine:
         import lmdb
 
         try:
-            with self.env.begin(write=not self.readonly) as txn:
-                handles = {
-                    letter: self.env.open_db(name.encode(), txn=txn, create=not self.readonly)
-                    for name, letter in _TABLES.items()
-                }
+            try:
+                # Not to wait for a writer: only a store that is being made needs to write here.
+                handles = self._open_handles(create=False)
+            except (lmdb.NotFoundError, lmdb.ReadonlyError):
+                handles = self._open_handles(create=True)
             if not self.readonly:
                 self.env.reader_check()
         except lmdb.Error as error:
@@ -269,6 +214,12 @@ class Engine:
             forward=PathIndex(handles[rows.FORWARD], rows.FORWARD),
             reverse=PathIndex(handles[rows.REVERSE], rows.REVERSE),
         )
+
+    def _open_handles(self, *, create: bool) -> dict[bytes, Any]:
+        if not create:
+            return {letter: self.env.open_db(n.encode(), create=False) for n, letter in _NAMED}
+        with self.env.begin(write=True) as txn:
+            return {letter: self.env.open_db(name.encode(), txn=txn) for name, letter in _NAMED}
 
     def _find_txnid(self) -> Any:
         """A one-element view on the number of the last commit, in the shared lock file.
@@ -324,6 +275,10 @@ class Engine:
             )
         if self.closed:
             raise StoreClosed("the store is closed", next_step="open it again")
+
+    def address(self, chunk: Buffer) -> bytes:
+        """The 32 bytes that name a chunk in this store."""
+        return blake3_address(chunk) if self.cipher is None else self.cipher.address(chunk)
 
     def get(self, txn: Any, table: bytes, db: Any, key: bytes, verify: bool = True) -> bytes | None:
         """The body of a row, or None."""
@@ -442,8 +397,10 @@ class _Reading:
 
 def _check_files(data: Path, readonly: bool) -> None:
     """Refuse an index file that LMDB would crash on: cut off, or not there."""
+    # A store without its marker is being made: its tables may not be there yet.
+    whole = (data.parent.parent / place.MARKER).exists()
     if not data.exists():
-        if readonly or (data.parent.parent / place.MARKER).exists():
+        if readonly or whole:
             raise CorruptData(
                 f"the index file {data} is missing",
                 next_step="restore it from a backup, or run `streamdb repair`",
@@ -451,7 +408,9 @@ def _check_files(data: Path, readonly: bool) -> None:
         return
     from streamdb import pages
 
-    pages.check_opening(data)
+    pages.check_opening(
+        data, frozenset(name.encode() for name in _TABLES) if whole else frozenset()
+    )
 
 
 def _identity(root: Path) -> tuple[int, int]:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 from streamdb import codec, data, rows, segments
 from streamdb.checks import Buffer, hasher
-from streamdb.checks import address as blake3_address
 from streamdb.chunking import split
 from streamdb.errors import DocumentTooLarge, InvalidArgument
 from streamdb.rows import ChunkRef, ChunkRow
@@ -134,7 +133,6 @@ def _chunked(
     pending: Mapping[bytes, ChunkRow],
 ) -> Prepared:
     cipher = engine.cipher
-    name = blake3_address if cipher is None else cipher.address
     prepared = Prepared(0, epoch=engine.writer.epoch)
     whole = hasher()
     pieces = split(source) if cipher is None else split(source, seed=cipher.chunk_seed)
@@ -143,7 +141,7 @@ def _chunked(
         if prepared.size > limit:
             raise too_large(prepared.size, limit, at_least=True)
         whole.update(piece)
-        address = name(piece)
+        address = engine.address(piece)
         prepared.chunks.append(ChunkRef(address, len(piece)))
         if address in prepared.fresh:
             continue

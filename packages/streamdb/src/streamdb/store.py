@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,31 +14,30 @@ from streamdb.engine import MAP_BYTES, Engine
 from streamdb.errors import InvalidArgument, StoreClosed
 from streamdb.model import (
     GUID,
-    Change,
+    CheckReport,
     Durability,
-    Entry,
+    GcReport,
     Metadata,
-    Stat,
+    ProgressCallback,
     Statistics,
-    Version,
 )
 from streamdb.opening import open_engine
-from streamdb.paths import validate, validate_prefix, validate_suffix
+from streamdb.paths import validate
+from streamdb.reading import Readable
 from streamdb.segments import SEGMENT_BYTES
-from streamdb.snapshot import Snapshot, parsed
+from streamdb.snapshot import Snapshot
 from streamdb.transaction import Put, Transaction
 from streamdb.view import View, missing
 
 if TYPE_CHECKING:
     from streamdb.bulk import Bulk
     from streamdb.crypto import Key
-    from streamdb.query import Query
 
 MAX_DOCUMENT = 4 << 30
 _NEVER = [-2]
 
 
-class StreamDB:
+class StreamDB(Readable):
     """A handle on a store. Threads may share it; processes open their own.
 
     >>> import tempfile
@@ -232,7 +230,10 @@ class StreamDB:
             self._check_open()
         put.packed = engine.packer.pack(put.encoded)
         if self._bulk is not None:
-            return self._bulk.add(put, data, self._limit)
+            added = self._bulk.add(put, data, self._limit)
+            # Nobody else sees it yet, but whoever asks this handle must.
+            self._cache.forget(put.path.decode())
+            return added
         if _is_short(data):
             put.prepared = ingest.prepare(engine, None, data, self._limit)
             written: GUID = engine.committer.submit(put.run, full=self._full)
@@ -393,137 +394,6 @@ class StreamDB:
         finally:
             txn.abort()
 
-    def get_many(self, names: Iterable[str]) -> dict[str, bytes]:
-        """The data of several documents, all of one state; paths without one are left out."""
-        with self._view() as view:
-            found = {}
-            for name in names:
-                record = view.record(name)
-                if record is not None:
-                    found[name] = data.read_all(self._engine, view.txn, record, self._verify)
-            return found
-
-    def get_stream(self, path: str) -> io.BufferedReader:
-        """The document as a file to read: seekable, checked chunk by chunk, in constant memory.
-
-        It shows the version that was current when it was opened.
-
-        >>> import tempfile
-        >>> with StreamDB.open(tempfile.mkdtemp()) as db:
-        ...     _ = db.write_document("a", b"0123456789")
-        ...     with db.get_stream("a") as file:
-        ...         file.seek(7), file.read()
-        (7, b'789')
-        """
-        with self._view(path) as view:
-            return view.stream(path)
-
-    def stat(self, path: str) -> Stat:
-        """What is known of a document without reading its data.
-
-        Raises:
-            NotFound: there is none.
-        """
-        with self._view(path) as view:
-            return view.stat(path)
-
-    def exists(self, path: str) -> bool:
-        """Whether there is a document at ``path``."""
-        with self._view(path) as view:
-            return view.record(validate(path)) is not None
-
-    def paths_of(self, name: str | GUID) -> list[str]:
-        """All paths of the document at a path, sorted; also of a GUID, which may take a full scan.
-
-        Raises:
-            NotFound: there is no such document.
-        """
-        with self._view() as view:
-            return view.paths_of(name)
-
-    def search(
-        self, prefix: str = "", *, limit: int | None = None, after: str | None = None
-    ) -> list[str]:
-        """The paths that begin with ``prefix``, sorted; ``limit`` at most, after ``after``.
-
-        >>> import tempfile
-        >>> with StreamDB.open(tempfile.mkdtemp()) as db:
-        ...     for name in ("drums/kick", "drums/snare", "bass/sub"):
-        ...         _ = db.write_document(name, b"x")
-        ...     db.search("drums/", limit=1), db.search("drums/", after="drums/kick")
-        (['drums/kick'], ['drums/snare'])
-        """
-        with self._view() as view:
-            return view.search(validate_prefix(prefix), limit, after)
-
-    def search_suffix(
-        self, suffix: str, *, limit: int | None = None, after: str | None = None
-    ) -> list[str]:
-        """The paths that end with ``suffix``, sorted from their last byte to their first.
-
-        >>> import tempfile
-        >>> with StreamDB.open(tempfile.mkdtemp()) as db:
-        ...     for name in ("a/kick.wav", "b/kick.wav", "b/kick.mid"):
-        ...         _ = db.write_document(name, b"x")
-        ...     db.search_suffix("/kick.wav")
-        ['a/kick.wav', 'b/kick.wav']
-        """
-        with self._view() as view:
-            return view.search_suffix(validate_suffix(suffix), limit, after)
-
-    def find(self, query: str | Query, *, limit: int | None = None) -> list[str]:
-        """The paths of the documents that a query means, such as ``rate=96000 tempo=118..122``.
-
-        Raises:
-            InvalidQuery: with the column, and what is allowed there.
-        """
-        asked = parsed(query)
-        with self._view() as view:
-            return list(view.find(asked, limit))
-
-    def count(self, prefix: str = "") -> int:
-        """How many paths begin with ``prefix``; one look-up for a directory (``"drums/"``)."""
-        with self._view() as view:
-            return view.count(validate_prefix(prefix))
-
-    def children(
-        self, directory: str = "", *, limit: int | None = None, after: str | None = None
-    ) -> list[Entry]:
-        """What lies right below a directory ("" for the top), in the order of the paths.
-
-        ``after`` is the name of the entry to go on behind, with a slash if it was a directory.
-        """
-        with self._view() as view:
-            inside = validate_prefix(directory).rstrip("/")
-            return list(view.children(inside, limit, after))
-
-    def history(self, path: str) -> list[Version]:
-        """The current version of a path and the old ones that are kept, the newest first.
-
-        Raises:
-            NotFound: there is none.
-        """
-        with self._view(path) as view:
-            return view.history(path)
-
-    def get_version(self, path: str, version: int) -> bytes:
-        """The data of a kept version.
-
-        Raises:
-            NotFound: that version is not kept.
-        """
-        with self._view(path) as view:
-            return view.get_version(path, version)
-
-    def changes(self, since: int = 0, *, limit: int | None = None) -> list[Change]:
-        """The changes after number ``since``, the oldest first.
-
-        Raises:
-            FeedTrimmed: the feed no longer reaches back that far.
-        """
-        with self._view() as view:
-            return list(view.changes(since, limit))
-
     def snapshot(self) -> Snapshot:
         """A consistent view of the store as it is now, while others write. Close it after use."""
         self._check_open()
@@ -536,6 +406,30 @@ class StreamDB:
 
         with self._view() as view:
             return statistics(view, len(self._cache))
+
+    # -- care -------------------------------------------------------------------------------------
+
+    def check(self, progress: ProgressCallback | None = None) -> CheckReport:
+        """Scrub the store: every page, checksum, reference and count, while others use it.
+
+        ``streamdb.check.check_store`` does the same for a store that cannot be opened.
+        """
+        from streamdb.check import check_engine
+
+        self._check_open()
+        self._settle()
+        return check_engine(self._engine, progress)
+
+    def gc(self, progress: ProgressCallback | None = None) -> GcReport:
+        """Free what nothing refers to any more, while others use the store.
+
+        What a reader or snapshot still shows is left for the next time (``waiting``).
+        """
+        from streamdb.gc import collect
+
+        self._check_open()
+        self._settle()
+        return collect(self._engine, progress)
 
     # -- reading without checks --------------------------------------------------------------------
 

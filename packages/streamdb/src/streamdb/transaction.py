@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import io
+import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from streamdb import attributes, ingest, metapack
 from streamdb.errors import InvalidArgument, StoreClosed, StreamDBError
-from streamdb.model import GUID, Metadata, Stat
-from streamdb.paths import validate, validate_prefix, validate_suffix
-from streamdb.snapshot import parsed
+from streamdb.model import GUID, Metadata
+from streamdb.paths import validate
+from streamdb.reading import Readable
+from streamdb.view import View
 
 if TYPE_CHECKING:
     from streamdb.changes import Changes
-    from streamdb.query import Query
 
 _T = TypeVar("_T")
 
 
-class Transaction:
+class Transaction(Readable):
     """Reads and writes that commit together; made by ``StreamDB.transaction()``.
 
     It sees its own changes, nobody else does before the end. Other writers wait meanwhile, readers
@@ -63,6 +63,13 @@ class Transaction:
                 next_step="leave the block; nothing of it is kept; then begin again",
             )
         return self._changes
+
+    @contextlib.contextmanager
+    def _view(self, path: str | None = None) -> Iterator[View]:
+        changes = self._use()
+        if path is None:
+            self._do(lambda changes: changes.flush_names())
+        yield changes.view
 
     def end(self) -> None:
         """Called by the store at the end of the block; raises if it must not commit."""
@@ -130,52 +137,6 @@ class Transaction:
         """As ``StreamDB.restore``."""
         name = validate(path).encode()
         return self._do(lambda changes: changes.restore(name, version, self._keep, self._origin))
-
-    # -- reading ---------------------------------------------------------------------------------
-
-    def get(self, path: str) -> bytes:
-        """As ``StreamDB.get``, with the transaction's own changes."""
-        return self._use().view.get(path)
-
-    def get_stream(self, path: str) -> io.BufferedReader:
-        """As ``StreamDB.get_stream``."""
-        return self._use().view.stream(path)
-
-    def stat(self, path: str) -> Stat:
-        """As ``StreamDB.stat``."""
-        return self._use().view.stat(path)
-
-    def exists(self, path: str) -> bool:
-        """As ``StreamDB.exists``."""
-        return self._use().view.record(path) is not None
-
-    def paths_of(self, name: str | GUID) -> list[str]:
-        """As ``StreamDB.paths_of``."""
-        return self._use().view.paths_of(name)
-
-    def search(
-        self, prefix: str = "", *, limit: int | None = None, after: str | None = None
-    ) -> list[str]:
-        """As ``StreamDB.search``."""
-        return self._named().view.search(validate_prefix(prefix), limit, after)
-
-    def search_suffix(
-        self, suffix: str, *, limit: int | None = None, after: str | None = None
-    ) -> list[str]:
-        """As ``StreamDB.search_suffix``."""
-        return self._named().view.search_suffix(validate_suffix(suffix), limit, after)
-
-    def find(self, query: str | Query, *, limit: int | None = None) -> list[str]:
-        """As ``StreamDB.find``."""
-        return list(self._use().view.find(parsed(query), limit))
-
-    def count(self, prefix: str = "") -> int:
-        """As ``StreamDB.count``."""
-        return self._named().view.count(validate_prefix(prefix))
-
-    def _named(self) -> Changes:
-        self._do(lambda changes: changes.flush_names())
-        return self._changes
 
 
 class Put:

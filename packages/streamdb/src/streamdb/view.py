@@ -7,7 +7,7 @@ writer who sees what it has written. It has no state of its own.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from streamdb import attributes, data, metapack, paths, rows
@@ -62,6 +62,15 @@ class View:
     def get(self, path: str) -> bytes:
         """The data of a document."""
         return data.read_all(self.engine, self.txn, self.need(path), self.verify)
+
+    def get_many(self, names: Iterable[str]) -> dict[str, bytes]:
+        """The data of several documents; paths without one are left out."""
+        found = {}
+        for name in names:
+            record = self.record(name)
+            if record is not None:
+                found[name] = data.read_all(self.engine, self.txn, record, self.verify)
+        return found
 
     def stream(self, path: str) -> io.BufferedReader:
         """The data of a document as a file."""
