@@ -37,6 +37,7 @@ MAX_CHUNK = 1 << 30
 
 _GAIN = 0.95
 _PLAIN_IS_AS_GOOD = 1.02
+_SILENCE = 0.02
 _PIECE = 4096
 _PIECES = 3
 _local = threading.local()
@@ -164,6 +165,8 @@ def _choose(data: bytes, hint: AudioLayout | None) -> int | None:
     sample = _sample(data)
     strides = (1, *hint.strides()) if hint else tuple(STRIDES.values())
     compress = _compressor().compress
+    if len(compress(sample)) < len(sample) * _SILENCE:
+        return 1
     sizes = {stride: len(compress(_split(sample, stride))) for stride in strides}
     best = min(sizes, key=sizes.__getitem__)
     if sizes[1] <= sizes[best] * _PLAIN_IS_AS_GOOD:
