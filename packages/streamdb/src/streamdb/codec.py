@@ -163,11 +163,13 @@ def _choose(data: bytes, hint: AudioLayout | None) -> int | None:
     if not data:
         return None
     sample = _sample(data)
-    strides = (1, *hint.strides()) if hint else tuple(STRIDES.values())
     compress = _compressor().compress
-    if len(compress(sample)) < len(sample) * _SILENCE:
+    sizes = {1: len(compress(sample))}
+    if sizes[1] < len(sample) * _SILENCE:
         return 1
-    sizes = {stride: len(compress(_split(sample, stride))) for stride in strides}
+    for stride in hint.strides() if hint else _CODEC_OF_STRIDE:
+        if stride > 1:
+            sizes[stride] = len(compress(_split(sample, stride)))
     best = min(sizes, key=sizes.__getitem__)
     if sizes[1] <= sizes[best] * _PLAIN_IS_AS_GOOD:
         best = 1  # reading it back is a step shorter
