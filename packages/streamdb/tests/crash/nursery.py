@@ -4,7 +4,7 @@ Each task runs in a child of its own, so that a crash, a hang or a kill hits onl
 never opens a store: LMDB's handles do not survive a fork.
 
     python -m packages.streamdb.tests.crash.nursery            serve requests, one JSON a line
-    python -m packages.streamdb.tests.crash.nursery --run JSON run one task in this very process
+    python -m packages.streamdb.tests.crash.nursery --run FILE run one task in this very process
 """
 
 from __future__ import annotations
@@ -254,6 +254,6 @@ def _in_child(line: bytes) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--run"]:
-        perform(json.loads(sys.argv[2]))
+        perform(json.loads(Path(sys.argv[2]).read_text()))
     else:
         serve()
