@@ -14,6 +14,7 @@ from streamdb.engine import MAP_BYTES, Engine
 from streamdb.errors import InvalidArgument, StoreClosed
 from streamdb.model import (
     GUID,
+    BackupReport,
     CheckReport,
     Durability,
     GcReport,
@@ -430,6 +431,23 @@ class StreamDB(Readable):
         self._check_open()
         self._settle()
         return collect(self._engine, progress)
+
+    def backup(
+        self, target: str | os.PathLike[str], progress: ProgressCallback | None = None
+    ) -> BackupReport:
+        """Copy the store, consistent and verified, while others use it.
+
+        A backup is a store like any other. At ``target`` there is nothing yet, or an older backup
+        of this store: that is replaced, and its segments are not copied again.
+
+        Raises:
+            AlreadyExists: something else is at ``target``; StoreFull, StorageFailure; CorruptData:
+            the store is damaged: nothing was put at ``target``.
+        """
+        from streamdb.backup import backup
+
+        self.flush()
+        return backup(self._engine, Path(target), progress)
 
     # -- reading without checks --------------------------------------------------------------------
 
