@@ -234,6 +234,10 @@ class Disk:
 
     # -- the power goes --------------------------------------------------------------------------
 
+    def uncertain_names(self) -> list[str]:
+        """The paths that may or may not be there."""
+        return [naming.path for naming in self._pending]
+
     def uncertain(self) -> int:
         """How many changes may or may not be on the disk."""
         return len(self._pending) + sum(len(file.pending) for file in self.files.values())

@@ -236,6 +236,7 @@ class Rounds:
                 said,
                 verdict.least(writer.steps, said, writer.durability),
                 writer.session,
+                said.parts if writer.durability != "bulk" else set(),
             )
             model, differs = verdict.judge(judged, found)
             wrong += [f"{writer.space} ({writer.durability}): {each}" for each in differs]

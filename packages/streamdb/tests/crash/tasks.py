@@ -259,14 +259,19 @@ def _ask_gets(db: StreamDB, rng: random.Random, spaces: list[str]) -> list[str]:
 
 
 def inspect(
-    store: str, since: int, histories: list[str], key: str | None = None, go_on: int = 0
+    store: str,
+    since: int,
+    histories: list[str],
+    key: str | None = None,
+    create: bool = False,
+    go_on: int = 0,
 ) -> dict[str, Any]:
     """Open the store as anybody would after a crash: scrub it, and list all that is in it.
 
     ``histories`` are the paths whose old versions are asked for; ``go_on``, when not 0, the seed of
     further writing, after which the store is scrubbed again.
     """
-    with open_store(store, key=key, create=False) as db:
+    with open_store(store, key=key, create=create) as db:
         report = db.check()
         found = {
             "problems": [str(problem) for problem in report.problems],
