@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from streamdb.store import StreamDB
 
 NOISE = random.Random(1).randbytes(16_000)
@@ -34,3 +36,28 @@ def test_check_knows_values_that_shrank_in_place(tmp_path):
             together.write_document("b", b"short")
         assert db.get("b") == b"short"
         assert db.check().problems == ()
+
+
+@pytest.mark.parametrize("left", [b"", bytes(4096), bytes(8192), b"\1" * 5000])
+def test_a_store_whose_making_was_cut_short_can_be_made(tmp_path, left):
+    """Before the marker is there nothing was promised: what a power cut left is begun anew."""
+    (tmp_path / "s/index").mkdir(parents=True)
+    (tmp_path / "s/segments").mkdir()
+    (tmp_path / "s/index/data.mdb").write_bytes(left)
+    with StreamDB.open(tmp_path / "s") as db:
+        db.write_document("a", b"x")
+        assert db.check().problems == ()
+
+
+@pytest.mark.parametrize("left", [b"", bytes(64), bytes(4096), b"StreamDB segment" + bytes(20)])
+def test_a_segment_whose_making_was_cut_short_is_no_damage(tmp_path, left):
+    """Its name is on the disk, its first bytes are not: nothing ever referred to it."""
+    with StreamDB.open(tmp_path / "s") as db:
+        db.write_document("a", b"x" * 20_000)
+    (tmp_path / "s/segments/00000002.seg").write_bytes(left)
+    with StreamDB.open(tmp_path / "s") as db:
+        assert db.check().problems == ()
+        db.write_document("b", NOISE * 2)
+        db.gc()
+        assert db.check().problems == ()
+        assert db.get("b") == NOISE * 2
