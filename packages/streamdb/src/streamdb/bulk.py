@@ -23,7 +23,7 @@ class Bulk:
     """The puts of one handle that are not committed yet."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self.engine = engine
         self._lock = threading.RLock()
         self._puts: dict[bytes, Put] = {}
         self._bytes = 0
@@ -33,14 +33,14 @@ class Bulk:
 
     def add(self, put: Put, source: ingest.Source, limit: int) -> GUID:
         """Take a document in; it is committed with the batch."""
-        self._engine.committer.check()
+        self.engine.committer.check()
         with self._lock:
             if put.path in self._puts:
                 # Two versions of one path: the first must become an old version.
                 self.flush()
             if self._open is None:
                 self._begin()
-            prepared = ingest.prepare(self._engine, self._txn, source, limit, self._fresh)
+            prepared = ingest.prepare(self.engine, self._txn, source, limit, self._fresh)
             self._fresh.update(prepared.fresh)
             put.prepared = prepared
             if put.guid is None:
@@ -54,13 +54,13 @@ class Bulk:
     def _identity(self, path: bytes) -> GUID:
         from streamdb.view import View
 
-        before = View(self._engine, self._txn).record(path)
+        before = View(self.engine, self._txn).record(path)
         return GUID.new() if before is None else before.guid
 
     def _begin(self) -> None:
         self._open = contextlib.ExitStack()
-        self._open.enter_context(self._engine.writer.preparing())
-        self._txn = self._engine.begin()
+        self._open.enter_context(self.engine.writer.preparing())
+        self._txn = self.engine.begin()
         self._open.callback(self._txn.abort)
 
     def settle(self, path: str | None) -> None:
@@ -76,12 +76,12 @@ class Bulk:
             puts = sorted(self._puts.values(), key=lambda put: put.path)
             opened = self._open
             try:
-                self._engine.committer.submit(lambda changes: _run(changes, puts), full=True)
+                self.engine.committer.submit(lambda changes: _run(changes, puts), full=True)
             finally:
                 self._puts, self._bytes, self._fresh = {}, 0, {}
                 self._open, self._txn = None, None
                 opened.close()
-            self._engine.train_dictionary()
+            self.engine.train_dictionary()
 
 
 def _run(changes: Changes, puts: list[Put]) -> None:

@@ -84,6 +84,12 @@ class Cache:
         with self._lock:
             self._clear()
 
+    def reset(self) -> None:
+        """Drop everything, and with it what is known of the store's past."""
+        with self._lock:
+            self._clear()
+            self.txn = self._seq = -1
+
     def _insert(self, path: str, data: bytes) -> None:
         self._drop(path)
         self.young[path] = data

@@ -103,7 +103,9 @@ class Changes:
             self.documents += 1
         self.logical_bytes += record.size
         self._store_all(record)
-        self._note(kind, record, origin=origin)
+        # A manifest of the chunked document that was here must not be the last word.
+        chunked = before is not None and not before.is_inline
+        self._note(kind, record, origin=origin, manifested=chunked)
         return identity
 
     def delete(self, path: bytes, keep: int, origin: str = "") -> None:
@@ -121,7 +123,8 @@ class Changes:
             self.documents -= 1
             self.logical_bytes -= record.size
         self._remove_row(path)
-        self._note("delete", replace(record, seq=seq), origin=origin)
+        manifested = self._had_chunks(path)
+        self._note("delete", replace(record, seq=seq), origin=origin, manifested=manifested)
 
     def rename(
         self, old: bytes, new: bytes, keep: int, *, overwrite: bool = False, origin: str = ""
@@ -151,8 +154,9 @@ class Changes:
         self._remove_row(old)
         self._name(new, True)
         self._store(moved)
+        manifested = self._had_chunks(old)
         self._move_history(old, new, keep)
-        self._note("rename", moved, old_path=old, origin=origin)
+        self._note("rename", moved, old_path=old, origin=origin, manifested=manifested)
 
     def bind(self, path: bytes, new: bytes, origin: str = "") -> GUID:
         """Give a document one more path.
@@ -368,6 +372,10 @@ class Changes:
         self._delete(rows.HISTORY, key)
         self._unrefer(record)
 
+    def _had_chunks(self, path: bytes) -> bool:
+        """Whether a kept version of a path was chunked, and so has a manifest."""
+        return any(not record.is_inline for _, (_, _, record) in self.view.old_versions(path))
+
     def _move_history(self, old: bytes, new: bytes, keep: int) -> None:
         for key, (reason, aside, record) in list(self.view.old_versions(old)):
             self._delete(rows.HISTORY, key)
@@ -405,9 +413,17 @@ class Changes:
 
     # -- inside: the end of the transaction ------------------------------------------------------
 
-    def _note(self, kind: Kind, record: Record, *, old_path: bytes = b"", origin: str = "") -> None:
+    def _note(
+        self,
+        kind: Kind,
+        record: Record,
+        *,
+        old_path: bytes = b"",
+        origin: str = "",
+        manifested: bool = False,
+    ) -> None:
         self.items.append(FeedItem(kind, record.guid, record.path, old_path, origin))
-        if not record.is_inline:
+        if manifested or not record.is_inline:
             self._manifests.append(manifest.entry(kind, record, old_path))
 
     def flush_names(self) -> None:

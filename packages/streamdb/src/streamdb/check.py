@@ -470,7 +470,7 @@ def _check_other(
     if len(payload) == header.stored and crc32c(payload) == header.crc:
         if header.kind == segments.MANIFEST:
             try:
-                manifest.read(found.engine, header, payload)
+                manifest.read(found.engine.cipher, header, payload)
             except CorruptData as error:
                 found.report("manifest", f"{name} at {offset}", error.what)
         return

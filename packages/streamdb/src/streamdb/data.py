@@ -15,6 +15,7 @@ from streamdb.errors import CorruptData
 from streamdb.rows import ChunkRow, Record
 
 if TYPE_CHECKING:
+    from streamdb.crypto import Cipher
     from streamdb.engine import Engine
 
 CHUNK_PLACE = b"chunk"
@@ -63,11 +64,18 @@ def decode_chunk(
             why=f"the checksum of the {row.stored} bytes at {row.offset} does not match",
             next_step="run `streamdb check` to see all damage, then restore it from a backup",
         )
-    if engine.cipher is not None:
-        stored = engine.cipher.open(CHUNK_PLACE, address, 1, stored)
-    if row.codec == codec.RAW and len(stored) == row.size:
+    return decode_payload(engine.cipher, address, row.codec, row.size, stored)
+
+
+def decode_payload(
+    cipher: Cipher | None, address: bytes, number: int, size: int, stored: Buffer
+) -> Buffer:
+    """One chunk from stored bytes whose checksum is right."""
+    if cipher is not None:
+        stored = cipher.open(CHUNK_PLACE, address, 1, stored)
+    if number == codec.RAW and len(stored) == size:
         return stored
-    return codec.decode(row.codec, stored, row.size)
+    return codec.decode(number, stored, size)
 
 
 def read_inline(engine: Engine, record: Record) -> bytes:

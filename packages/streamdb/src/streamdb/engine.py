@@ -25,7 +25,7 @@ from streamdb.commit import Committer
 from streamdb.errors import CorruptData, StoreBusy, StoreClosed, StoreFull
 from streamdb.failures import READERS, translate
 from streamdb.metapack import BUILTIN, DICTIONARY_BYTES, Packer
-from streamdb.segments import SegmentReader, SegmentWriter
+from streamdb.segments import SEGMENT_BYTES, SegmentReader, SegmentWriter
 
 if TYPE_CHECKING:
     import lmdb
@@ -44,6 +44,7 @@ _TABLES = {
 _NAMED = tuple(_TABLES.items())
 
 KV_STORE = b"store"
+KV_KEY = b"key"
 KV_TXN = b"txn"
 KV_FLOOR = b"segment floor"
 KV_DOOMED = b"doomed "
@@ -95,6 +96,8 @@ class Engine:
         self.root = root
         self.marker = marker
         self.readonly = readonly
+        self.map_bytes = map_bytes
+        self.segment_bytes = segment_bytes
         self.pid = os.getpid()
         self.handles = 0
         self.closed = False
@@ -464,3 +467,14 @@ def acquire(
             )
         engine.handles += 1
         return engine
+
+
+def open_here(root: Path, marker: place.Marker) -> Engine:
+    """An engine for an index that is being built, and that nobody else knows of."""
+    return acquire(root, marker, readonly=False, segment_bytes=SEGMENT_BYTES)
+
+
+def is_open_here(root: Path) -> bool:
+    """Whether a handle of this process has the store open."""
+    with _registry_lock:
+        return _identity(root) in _registry

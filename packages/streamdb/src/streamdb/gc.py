@@ -248,7 +248,7 @@ def _is_current(engine: Engine, view: View, header: segments.RecordHeader, paylo
     if header.kind != segments.MANIFEST:
         return False
     try:
-        entries = manifest.read(engine, header, payload)
+        entries = manifest.read(engine.cipher, header, payload)
     except CorruptData:
         return False
     for each in entries:

@@ -171,3 +171,19 @@ def store_chunk(
         segments.CHUNK, number, address, len(piece), payload
     )
     return ChunkRow(segment, offset, len(payload), len(piece), number, crc, 0)
+
+
+class Held:
+    """A read transaction that is held while data is taken in."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.txn = engine.begin()
+
+    def close(self) -> None:
+        """End it."""
+        self.txn.abort()
+
+
+def is_short(source: object) -> bool:
+    """Whether a source will lie in its row, so that no chunk has to be looked up."""
+    return isinstance(source, bytes | bytearray) and len(source) <= INLINE_BYTES

@@ -1,9 +1,9 @@
 """Manifests: what the segments know of the documents, for the day on which the index is lost.
 
-With every commit that touches chunked documents, their rows are appended to the segment too. A
-repair can then name the chunks that lie there without the index. Documents in the index itself
-have no manifest: it would double the cost of writing them, and a damaged index gives most of its
-rows back anyway (see :mod:`streamdb.salvage`).
+With every commit that touches chunked documents (or what was one), their rows are appended to the
+segment too. A repair can then name the chunks that lie there without the index. Documents in the
+index itself have no manifest: it would double the cost of writing them, and a damaged index gives
+most of its rows back anyway (see :mod:`streamdb.salvage`).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from streamdb.model import Kind
 from streamdb.rows import KINDS, Record
 
 if TYPE_CHECKING:
+    from streamdb.crypto import Cipher
     from streamdb.engine import Engine
 
 _PLACE = b"manifest"
@@ -51,14 +52,16 @@ def append(engine: Engine, entries: list[bytes]) -> None:
     engine.writer.append(segments.MANIFEST, packed, name, len(raw), payload)
 
 
-def read(engine: Engine, header: segments.RecordHeader, payload: bytes) -> list[ManifestEntry]:
+def read(
+    cipher: Cipher | None, header: segments.RecordHeader, payload: bytes
+) -> list[ManifestEntry]:
     """The entries in a segment's record.
 
     Raises:
         CorruptData: it is damaged.
     """
-    if engine.cipher is not None:
-        payload = engine.cipher.open(_PLACE, header.address, 1, payload)
+    if cipher is not None:
+        payload = cipher.open(_PLACE, header.address, 1, payload)
     raw = rows.unsqueeze(header.codec, payload, header.size)
     found = []
     at = 0

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streamdb import place
-from streamdb.engine import KV_STORE, Engine, acquire
+from streamdb.engine import KV_KEY, KV_STORE, Engine, acquire
 from streamdb.errors import (
     CorruptData,
     InvalidArgument,
@@ -118,6 +118,7 @@ def _fill(engine: Engine, marker: place.Marker) -> None:
 
     with engine.committer.exclusive(full=True) as changes:
         engine.put_kv(changes.txn, KV_STORE, marker.store_id)
+        engine.put_kv(changes.txn, KV_KEY, json.dumps(marker.key).encode())
         changes.touch()
 
 
@@ -125,10 +126,33 @@ def _check_identity(engine: Engine) -> None:
     txn = engine.begin()
     try:
         held = engine.kv(txn, KV_STORE)
+        key = engine.kv(txn, KV_KEY)
     finally:
         txn.abort()
+    if key is not None and json.loads(key) != engine.marker.key:
+        raise CorruptData(
+            f"the {place.MARKER} file of {engine.root} is damaged",
+            why="what it says of the key is not what the index says",
+            next_step="run `streamdb repair`, or copy the file from a backup of this store",
+        )
     if held != engine.marker.store_id:
         raise CorruptData(
             f"the index of {engine.root} belongs to another store than its {place.MARKER} file",
             next_step="put back the file, or the index, that belongs here (a backup has both)",
         )
+
+
+def reopen(before: Engine) -> Engine:
+    """The engine of a store that was closed, opened anew as it was."""
+    marker = place.read_marker(before.root)
+    if marker is None:
+        raise place.no_store(before.root)
+    engine = acquire(
+        before.root,
+        marker,
+        readonly=before.readonly,
+        map_bytes=before.map_bytes,
+        segment_bytes=before.segment_bytes,
+    )
+    engine.cipher = before.cipher
+    return engine

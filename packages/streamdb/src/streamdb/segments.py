@@ -103,6 +103,14 @@ def check_file_header(raw: bytes, number: int, store_id: bytes) -> str | None:
     return "its header is damaged, or is that of another segment"
 
 
+def store_id_of(raw: bytes, number: int) -> bytes | None:
+    """The identity of the store that an undamaged segment header names."""
+    if len(raw) < FILE_HEADER_BYTES:
+        return None
+    store_id: bytes = _FILE.unpack(raw[:FILE_HEADER_BYTES])[3]
+    return store_id if raw == pack_file_header(number, store_id) else None
+
+
 def padded(length: int) -> int:
     """``length`` rounded up to the alignment of records."""
     return (length + 7) & ~7

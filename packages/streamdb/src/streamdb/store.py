@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from streamdb import data, ingest, rows
 from streamdb.cache import Cache
 from streamdb.engine import MAP_BYTES, Engine
-from streamdb.errors import InvalidArgument, StoreClosed
+from streamdb.errors import InvalidArgument, StoreBusy, StoreClosed
 from streamdb.model import (
     GUID,
     BackupReport,
@@ -20,9 +20,10 @@ from streamdb.model import (
     GcReport,
     Metadata,
     ProgressCallback,
+    RepairReport,
     Statistics,
 )
-from streamdb.opening import open_engine
+from streamdb.opening import open_engine, reopen
 from streamdb.paths import validate
 from streamdb.reading import Readable
 from streamdb.segments import SEGMENT_BYTES
@@ -235,13 +236,13 @@ class StreamDB(Readable):
             # Nobody else sees it yet, but whoever asks this handle must.
             self._cache.forget(put.path.decode())
             return added
-        if _is_short(data):
+        if ingest.is_short(data):
             put.prepared = ingest.prepare(engine, None, data, self._limit)
             written: GUID = engine.committer.submit(put.run, full=self._full)
         else:
             engine.committer.check()
             # The transaction keeps the chunks that are found in it until the commit has them.
-            with engine.writer.preparing(), contextlib.closing(Held(engine)) as held:
+            with engine.writer.preparing(), contextlib.closing(ingest.Held(engine)) as held:
                 put.prepared = ingest.prepare(engine, held.txn, data, self._limit)
                 written = engine.committer.submit(put.run, full=self._full)
         engine.train_dictionary()
@@ -432,6 +433,36 @@ class StreamDB(Readable):
         self._settle()
         return collect(self._engine, progress)
 
+    def repair(self, progress: ProgressCallback | None = None) -> RepairReport:
+        """Rebuild the index from everything that is whole; put aside, and name, what is not.
+
+        This must be the only handle on the store, here and in other processes. A store that cannot
+        be opened is repaired by ``streamdb.repair.repair_store``.
+
+        Raises:
+            StoreBusy: somebody else has the store open.
+        """
+        from streamdb.repair import repair_with
+
+        self.flush()
+        before = self._engine
+        if before.handles > 1:
+            raise StoreBusy(
+                f"{before.root} is open more than once in this process",
+                next_step="close the other handles, then repair it",
+            )
+        before.on_fork.discard(self)
+        before.release()
+        try:
+            return repair_with(before.root, lambda _: before.cipher, progress)
+        finally:
+            self._engine = reopen(before)
+            self._engine.on_fork.add(self)
+            self._cache.reset()
+            self._txnid = self._engine.txnid if self._engine.txnid is not None else _NEVER
+            if self._bulk is not None:
+                self._bulk.engine = self._engine
+
     def backup(
         self, target: str | os.PathLike[str], progress: ProgressCallback | None = None
     ) -> BackupReport:
@@ -464,18 +495,3 @@ class StreamDB(Readable):
     def set_quick_mode(self, on: bool) -> None:
         """As setting :attr:`quick`."""
         self.quick = on
-
-
-class Held:
-    """A read transaction that is held while data is taken in."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.txn = engine.begin()
-
-    def close(self) -> None:
-        """End it."""
-        self.txn.abort()
-
-
-def _is_short(source: object) -> bool:
-    return isinstance(source, bytes | bytearray) and len(source) <= ingest.INLINE_BYTES
