@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streamdb import manifest, pages, place, rows, segments
+from streamdb import pages, place, rows, segments
 from streamdb.blocks import Block, check_block
-from streamdb.checks import crc32c
-from streamdb.data import decode_chunk, read_inline
+from streamdb.checksegments import check_segments, name_victims
+from streamdb.data import read_inline
 from streamdb.engine import KV_TXN, Engine
 from streamdb.errors import CorruptData, StoreBusy
+from streamdb.findings import Findings, PathSet
 from streamdb.metapack import from_json
 from streamdb.model import CheckReport, Problem, Progress, ProgressCallback
 from streamdb.paths import parents
-from streamdb.rows import ChunkRow, Record
+from streamdb.rows import Record
 from streamdb.view import View
 
 if TYPE_CHECKING:
@@ -33,64 +32,6 @@ _TABLES = {
     b"dir": rows.DIRS, b"forward": rows.FORWARD, b"reverse": rows.REVERSE, b"feed": rows.FEED,
     b"chunk": rows.CHUNKS,
 }  # fmt: skip
-_MOST_PROBLEMS = 10_000
-
-
-@dataclass(slots=True)
-class PathSet:
-    """What a set of paths adds up to, whatever their order: two equal sums are equal sets."""
-
-    count: int = 0
-    total: int = 0
-
-    def add(self, path: bytes) -> None:
-        """Take a path in."""
-        self.count += 1
-        self.total += int.from_bytes(blake2b(path, digest_size=16).digest(), "little")
-
-
-@dataclass(slots=True)
-class Findings:
-    """What a scrub gathers on its way."""
-
-    engine: Engine
-    txn: int
-    tick: Callable[[str, int, int], None]
-    problems: list[Problem] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    documents: PathSet = field(default_factory=PathSet)
-    forward: PathSet = field(default_factory=PathSet)
-    reverse: PathSet = field(default_factory=PathSet)
-    directories: dict[bytes, int] = field(default_factory=dict)
-    shared: dict[bytes, dict[bytes, bytes]] = field(default_factory=dict)
-    bindings: dict[bytes, list[bytes]] = field(default_factory=dict)
-    references: dict[bytes, int] = field(default_factory=dict)
-    sizes: dict[bytes, int] = field(default_factory=dict)
-    chunks: dict[bytes, ChunkRow] = field(default_factory=dict)
-    guids: int = 0
-    versions: int = 0
-    logical_bytes: int = 0
-    last_txn: int = 0
-    last_feed: rows.FeedRow | None = None
-    bytes_read: int = 0
-    damaged_chunks: set[bytes] = field(default_factory=set)
-
-    def report(self, kind: str, where: str, what: str, path: bytes | None = None) -> None:
-        """Note a problem."""
-        if len(self.problems) < _MOST_PROBLEMS:
-            text = None if path is None else path.decode(errors="replace")
-            self.problems.append(Problem(kind, where, what, text))
-
-    def lose_chunk(self, address: bytes, what: str) -> None:
-        """Note a chunk that cannot be read."""
-        self.damaged_chunks.add(address)
-        idle = not self.chunks[address].references
-        self.report("idle chunk" if idle else "chunk", f"chunk {address.hex()[:16]}", what)
-
-    def take(self, table: bytes, key: bytes, error: CorruptData) -> None:
-        """Note a row that cannot be read."""
-        path = key if table == rows.DOC else None
-        self.report("row", rows.describe_key(table, key), error.why or error.what, path)
 
 
 def check_store(
@@ -135,8 +76,8 @@ def check_engine(engine: Engine, progress: ProgressCallback | None = None) -> Ch
         walk = pages.Walk(descriptor, meta)
         _check_index(found, walk)
         _compare(found)
-        _check_segments(found)
-        _name_victims(found, pages.Walk(descriptor, meta))
+        check_segments(found)
+        name_victims(found, pages.Walk(descriptor, meta))
     finally:
         os.close(descriptor)
         txn.abort()
@@ -391,108 +332,3 @@ def _compare_totals(found: Findings) -> None:
             "the meta pages",
             f"they show transaction {found.txn}, the rows are of transaction {found.last_txn}",
         )
-
-
-# -- the segments ----------------------------------------------------------------------------------
-
-
-def _check_segments(found: Findings) -> None:
-    engine = found.engine
-    engine.writer.flush()
-    directory = engine.root / place.SEGMENTS
-    wanted: dict[int, dict[int, bytes]] = {}
-    for address, row in found.chunks.items():
-        wanted.setdefault(row.segment, {})[row.offset] = address
-    numbers = segments.segment_numbers(directory)
-    total = sum((directory / segments.segment_name(n)).stat().st_size for n in numbers)
-    for number in sorted({*numbers, *wanted}):
-        path = directory / segments.segment_name(number)
-        _check_segment(found, number, path, wanted.get(number, {}), total)
-
-
-def _check_segment(
-    found: Findings, number: int, path: Path, wanted: dict[int, bytes], total: int
-) -> None:
-    try:
-        with path.open("rb") as file:
-            head = file.read(segments.FILE_HEADER_BYTES)
-    except OSError as error:
-        if wanted:
-            found.report("segment", path.name, f"it cannot be read: {error.strerror}")
-            _lose(found, wanted)
-        return
-    problem = segments.check_file_header(head, number, found.engine.marker.store_id)
-    if problem:
-        found.report("segment", path.name, problem)
-    end = segments.FILE_HEADER_BYTES
-    for offset, header, payload in segments.scan(path):
-        start = offset - segments.RECORD_HEADER_BYTES
-        if start > end:
-            found.notes.append(f"{path.name}: {start - end} bytes at {end} are no record")
-        end = offset + segments.padded(len(payload))
-        address = wanted.pop(offset, None)
-        if address is not None:
-            _check_chunk(found, path.name, address, header, payload)
-        else:
-            _check_other(found, path.name, offset, header, payload)
-        found.bytes_read += len(payload)
-        found.tick("segments", found.bytes_read, total)
-    _lose(found, wanted)
-
-
-def _lose(found: Findings, wanted: dict[int, bytes]) -> None:
-    for offset, address in wanted.items():
-        segment = found.chunks[address].segment
-        found.lose_chunk(address, f"there is no record at {offset} of segment {segment:08x}")
-
-
-def _check_chunk(
-    found: Findings, name: str, address: bytes, header: segments.RecordHeader, payload: bytes
-) -> None:
-    row = found.chunks[address]
-    told = (header.kind, header.address, header.stored, header.size, header.codec, header.crc)
-    if told != (segments.CHUNK, address, row.stored, row.size, row.codec, row.crc):
-        found.lose_chunk(address, f"its record in {name} is another's")
-        return
-    try:
-        content = decode_chunk(found.engine, address, row, payload, True)
-    except CorruptData as error:
-        found.lose_chunk(address, f"in {name}: {error.why}")
-        return
-    if found.engine.address(content) != address:
-        found.lose_chunk(address, f"its content in {name} is another")
-
-
-def _check_other(
-    found: Findings, name: str, offset: int, header: segments.RecordHeader, payload: bytes
-) -> None:
-    """What no row refers to: manifests must be whole, the rest is unused space."""
-    if len(payload) == header.stored and crc32c(payload) == header.crc:
-        if header.kind == segments.MANIFEST:
-            try:
-                manifest.read(found.engine.cipher, header, payload)
-            except CorruptData as error:
-                found.report("manifest", f"{name} at {offset}", error.what)
-        return
-    if header.kind == segments.MANIFEST:
-        found.notes.append(f"{name}: the manifest at {offset} is torn or damaged")
-    else:
-        found.notes.append(f"{name}: the unused record at {offset} is torn or damaged")
-
-
-def _name_victims(found: Findings, walk: pages.Walk) -> None:
-    """Name the documents that a damaged or missing chunk makes unreadable."""
-    lost = found.damaged_chunks | (found.references.keys() - found.chunks.keys())
-    if not lost:
-        return
-    tree = walk.tables().get(b"doc")
-    for node in walk.rows(tree) if tree else ():
-        try:
-            body = rows.unseal(rows.DOC, node.key, node.value)
-            record = rows.unpack_record(body, node.key)
-        except CorruptData:
-            continue  # reported before
-        missing = sum(ref.address in lost for ref in record.chunks)
-        if missing:
-            what = f"{missing} of its {len(record.chunks)} chunks cannot be read"
-            found.report("document", repr(record.path.decode(errors="replace")), what, record.path)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streamdb import place
+from streamdb import pages, place, rows
 from streamdb.engine import KV_KEY, KV_STORE, Engine, acquire
 from streamdb.errors import (
     CorruptData,
@@ -16,6 +17,7 @@ from streamdb.errors import (
     NotAStore,
     ReadOnlyStore,
 )
+from streamdb.segments import sync_directory
 
 if TYPE_CHECKING:
     from streamdb.crypto import Cipher, Key
@@ -91,6 +93,7 @@ def _create(root: Path, key: Key | None, map_bytes: int, segment_bytes: int) -> 
         marker = place.read_marker(root)
         if marker is not None:
             return marker
+        _clear_unfinished(root)
         header = None
         if key is not None:
             from streamdb.crypto import KeyHeader
@@ -104,18 +107,43 @@ def _create(root: Path, key: Key | None, map_bytes: int, segment_bytes: int) -> 
             _fill(engine, marker)
         finally:
             engine.release()
+        # The marker comes last: every name that it vouches for is on the disk before it.
+        for directory in (root / place.INDEX, root / place.SEGMENTS, root, root.absolute().parent):
+            sync_directory(directory)
         place.write_marker(root, marker)
         return marker
+
+
+def _clear_unfinished(root: Path) -> None:
+    """Begin anew where the making of a store was cut short; but never where documents are."""
+    data = root / place.INDEX / "data.mdb"
+    if not data.exists():
+        return
+    descriptor = os.open(data, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if len(pages.read_metas(descriptor)) == 2:
+            return
+        for key, value in pages.carve(descriptor):
+            with contextlib.suppress(CorruptData):
+                rows.unseal(rows.DOC, key, value)
+                raise _lost_marker(root)
+    finally:
+        os.close(descriptor)
+    data.unlink()
+    data.with_name("lock.mdb").unlink(missing_ok=True)
+
+
+def _lost_marker(root: Path) -> NotAStore:
+    return NotAStore(
+        f"{root} was a StreamDB store and has lost its {place.MARKER} file",
+        next_step=f"run `streamdb repair {root}`, or copy the file from a backup",
+    )
 
 
 def _fill(engine: Engine, marker: place.Marker) -> None:
     with engine.env.begin() as txn:
         if txn.stat(engine.tables.doc)["entries"]:
-            raise NotAStore(
-                f"{engine.root} was a StreamDB store and has lost its {place.MARKER} file",
-                next_step=f"run `streamdb repair {engine.root}`, or copy the file from a backup",
-            )
-
+            raise _lost_marker(engine.root)
     with engine.committer.exclusive(full=True) as changes:
         engine.put_kv(changes.txn, KV_STORE, marker.store_id)
         engine.put_kv(changes.txn, KV_KEY, json.dumps(marker.key).encode())
