@@ -8,11 +8,11 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from packages.streamdb.tests.crash import workload
+from packages.streamdb.tests.crash import damage_tasks, workload
 from packages.streamdb.tests.crash.workload import Step, Tag, content
 
 from streamdb.errors import NotFound, StreamDBError
@@ -353,9 +353,41 @@ def made_anew(store: str, key: str | None = None) -> list[str]:
     return found
 
 
-def attempt(call: Callable[[], Any]) -> tuple[str, Any]:
-    """("ok", value) or ("error", its name and text); anything but a named error is passed on."""
+# -- damaged stores --------------------------------------------------------------------------------
+
+
+def build_for_damage(store: str, seed: int, key: str | None = None) -> dict[str, Any]:
+    """Make a store with some of everything, and ask it everything."""
+    with open_store(store, durability="normal", key=key) as db:
+        actor = Actor(db, None, "built")
+        damage_tasks.fill(db, seed, lambda step, number: actor.perform(number, step))
+    with open_store(store, key=key) as db:
+        assert db.check().problems == ()
+        return damage_tasks.answers(db)
+
+
+def scrub(store: str, key: str | None = None) -> dict[str, list[str]]:
+    """What check says."""
+    return damage_tasks.scrub(store, key)
+
+
+def read_damaged(store: str, answers: str, key: str | None = None) -> dict[str, Any]:
+    """Open a damaged store and ask it everything."""
+    expected = damage_tasks.load(answers)
     try:
-        return "ok", call()
+        db = open_store(store, key=key, create=False)
     except StreamDBError as error:
-        return "error", f"{error.name}: {error.what}"
+        return {"wrong": [], "omitted": [], "refused": error.name}
+    with db:
+        return damage_tasks.read_damaged(db, expected)
+
+
+def mend(store: str, answers: str, key: str | None = None) -> dict[str, Any]:
+    """Repair a damaged store, and judge what is left."""
+    from streamdb.crypto import Key
+    from streamdb.repair import repair_store
+
+    report = repair_store(store, key=Key.from_file(key) if key else None)
+    expected = damage_tasks.load(answers)
+    with open_store(store, key=key, create=False) as db:
+        return damage_tasks.judge_mended(db, expected, [problem.path for problem in report.lost])
