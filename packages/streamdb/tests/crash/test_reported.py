@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
+from packages.streamdb.tests.crash.nursery import Nursery
 
 from streamdb.store import StreamDB
 
@@ -61,3 +62,20 @@ def test_a_segment_whose_making_was_cut_short_is_no_damage(tmp_path, left):
         db.gc()
         assert db.check().problems == ()
         assert db.get("b") == NOISE * 2
+
+
+def test_opening_while_another_process_writes(tmp_path):
+    """The index grows, and its pages change hands, while somebody looks whether it is whole."""
+    store = tmp_path / "s"
+    StreamDB.open(store).close()
+    with Nursery(tmp_path) as nursery:
+        writer = nursery.start(
+            "contend", store=str(store), log=str(tmp_path / "log"), name="p", seed=3, calls=250
+        )
+        opened = 0
+        while not writer.ended:
+            with StreamDB.open(store, readonly=bool(opened % 2)) as db:
+                db.count("")
+            opened += 1
+        assert writer.wait().ok
+    assert opened > 20
