@@ -211,7 +211,7 @@ def test_a_damaged_document_is_listed_and_leaves_no_file(db, target, monkeypatch
     monkeypatch.setattr(Exporter, "_write", write)
     report = export_folder(db, target)
     assert report.failed == (("a", "chunk 12 is damaged"),)
-    assert os.listdir(target) == ["b"]
+    assert [file.name for file in target.iterdir()] == ["b"]
 
 
 def test_a_full_disk_ends_it_and_leaves_nothing_half_written(db, target, monkeypatch):
@@ -223,7 +223,7 @@ def test_a_full_disk_ends_it_and_leaves_nothing_half_written(db, target, monkeyp
     monkeypatch.setattr(os, "utime", full)
     with pytest.raises(StoreFull, match="has no space left"):
         export_folder(db, target)
-    assert os.listdir(target) == []
+    assert not list(target.iterdir())
 
 
 def test_an_interruption_tells_what_was_written(db, target):
@@ -236,7 +236,7 @@ def test_an_interruption_tells_what_was_written(db, target):
 
     with pytest.raises(ExportInterrupted) as caught:
         export_folder(db, target, progress=progress)
-    assert caught.value.report.written == 4 == len(os.listdir(target))
+    assert caught.value.report.written == 4 == len(list(target.iterdir()))
 
 
 def test_a_leftover_of_a_killed_export_is_no_obstacle(db, target):
@@ -244,7 +244,7 @@ def test_a_leftover_of_a_killed_export_is_no_obstacle(db, target):
     (target / f".streamdb-{os.getpid()}").write_bytes(b"old")
     db.write_document("a", b"1")
     assert export_folder(db, target).written == 1
-    assert os.listdir(target) == ["a"]
+    assert [file.name for file in target.iterdir()] == ["a"]
 
 
 def test_a_target_that_is_a_file_is_refused(db, tmp_path):
