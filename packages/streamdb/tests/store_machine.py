@@ -23,14 +23,23 @@ PARTS = st.sampled_from(["a", "b", "drums", "é", "x" * 90, "kick.wav", "k"])
 PATHS = st.lists(PARTS, min_size=1, max_size=4).map("/".join) | st.sampled_from(
     ["y" * 445 + tail for tail in ("", "1", "1" * 40, "2" * 3000)]
 )
+
+
+class Content(bytes):
+    """Data that shows itself briefly when an example is printed."""
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} bytes, {self[:1]!r} first>"
+
+
 CONTENT = st.sampled_from(
     [
-        b"",
-        b"boom",
-        b"s" * 16384,
-        b"t" * 16385,
-        bytes(range(256)) * 900,
-        bytes(reversed(range(256))) * 900 + bytes(range(256)) * 900,
+        Content(),
+        Content(b"boom"),
+        Content(b"s" * 16384),
+        Content(b"t" * 16385),
+        Content(bytes(range(256)) * 900),
+        Content(bytes(reversed(range(256))) * 900 + bytes(range(256)) * 900),
     ]
 )
 KEEP = 2
@@ -166,9 +175,7 @@ class StoreMachine(RuleBasedStateMachine):
         else:
             self.model[path] = Document(content, tempo)
 
-    @rule(
-        work=st.lists(st.tuples(PATHS, CONTENT | st.none()), max_size=5), fail=st.booleans()
-    )
+    @rule(work=st.lists(st.tuples(PATHS, CONTENT | st.none()), max_size=5), fail=st.booleans())
     def together(self, work: list[tuple[str, bytes | None]], fail: bool) -> None:
         held = {path: document for path, document in self.model.items()}
         contents = {id(document): document.content for document in held.values()}

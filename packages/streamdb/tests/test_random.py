@@ -30,4 +30,4 @@ class TestRandom(StoreMachine.TestCase):
 class TestRandomLong(StoreMachine.TestCase):
     """Many long ones."""
 
-    settings = settings(QUICK, max_examples=150, stateful_step_count=80)
+    settings = settings(QUICK, max_examples=60, stateful_step_count=50)

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from streamdb.errors import ReadOnlyStore, StoreBusy, StoreClosed, StreamDBError
+from streamdb.errors import ReadOnlyStore, StoreBusy, StoreClosed, StoreFull, StreamDBError
 
 if TYPE_CHECKING:
     from streamdb.changes import Changes
@@ -82,8 +82,6 @@ class Committer:
     def exclusive(self, *, full: bool) -> Iterator[Changes]:
         """One write transaction for the caller alone; it commits at the end, or not at all."""
         self.check()
-        from streamdb.failures import translate
-
         with self._writing():
             try:
                 with _transaction(self._engine) as changes:
@@ -92,11 +90,7 @@ class Committer:
             except StreamDBError:
                 raise
             except Exception as error:
-                import lmdb
-
-                if isinstance(error, lmdb.Error):
-                    raise translate(error, "writing") from error
-                raise
+                raise self._named(error) from error.__cause__
 
     def sync(self) -> None:
         """Put every commit so far on the disk."""
@@ -201,8 +195,6 @@ class Committer:
 
     def _together(self, operations: list[_Operation]) -> bool:
         """Apply all in one commit; False when one spoiled it for the others."""
-        from streamdb.failures import translate
-
         alone = len(operations) == 1
         try:
             with _transaction(self._engine) as changes:
@@ -218,8 +210,25 @@ class Committer:
         except Exception as error:
             if not alone:
                 return False
-            operations[0].error = _named(error, translate)
+            operations[0].error = self._named(error)
         return True
+
+    def _named(self, error: Exception) -> Exception:
+        import lmdb
+
+        from streamdb.failures import is_short_write, translate
+
+        if not isinstance(error, lmdb.Error):
+            return error
+        named: StreamDBError = translate(error, "committing")
+        if is_short_write(error, self._engine.root):
+            named = StoreFull(
+                "there is no space left for the index",
+                why=named.why,
+                next_step="free space on the disk (or raise the quota), then try again",
+            )
+        named.__cause__ = error
+        return named
 
     def _finish(self, changes: Changes, full: bool) -> None:
         if not changes.changed:
@@ -234,16 +243,6 @@ class Committer:
             self.sync()
         else:
             self._syncer.wake()
-
-
-def _named(error: Exception, translate: Callable[[Exception, str], Exception]) -> Exception:
-    import lmdb
-
-    if isinstance(error, lmdb.Error):
-        named = translate(error, "committing")
-        named.__cause__ = error
-        return named
-    return error
 
 
 @contextlib.contextmanager

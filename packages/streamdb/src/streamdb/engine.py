@@ -54,7 +54,6 @@ DICTIONARY_PLACE = b"dictionary"
 _registry: dict[tuple[int, int], Engine] = {}
 _registry_lock = threading.Lock()
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
-_in_child: list[Any] = []
 _fork_watched = False
 
 
@@ -160,7 +159,9 @@ class Engine:
             map_size=size,
             max_dbs=len(_TABLES) + 2,
             max_readers=READERS,
-            max_spare_txns=16,
+            # A kept transaction would be freed in a forked child, and with it the parent's place
+            # in the reader table; keeping none costs nothing that could be measured.
+            max_spare_txns=0,
             metasync=False,
             readonly=self.readonly,
             create=not self.readonly,
@@ -251,6 +252,8 @@ class Engine:
         """A read transaction: the state of the last commit, for as long as it is open."""
         import lmdb
 
+        if self.env is None:
+            self.check_usable()
         try:
             return self.env.begin()
         except lmdb.ReadersFullError:
@@ -364,7 +367,6 @@ class Engine:
             _registry.pop(_identity(self.root), None)
             self.closed = True
             if self.pid != os.getpid():
-                _in_child.append(self.env)
                 return
             for snapshot in list(self.snapshots):
                 snapshot.close()
@@ -378,12 +380,16 @@ class Engine:
                 self._close_lock_file()
 
     def _after_fork(self) -> None:
-        # LMDB's handles must neither be used nor closed in a child: closing would unlock nothing,
-        # but would write to the shared lock file. They are kept until the child ends.
-        _in_child.append(self.env)
+        # LMDB's handles must neither be used nor closed in a child: closing would clear the
+        # parent's places in the reader table. Let go of, they are only forgotten, and the child may
+        # open the store anew.
+        self.env = self.tables = None  # type: ignore[assignment]
+        self.plain = {}
         self.txnid = None
         self.writer.forked()
         self.committer.forked()
+        for snapshot in self.snapshots:
+            snapshot.forked()
         for handle in list(self.on_fork):
             handle.forked()
 

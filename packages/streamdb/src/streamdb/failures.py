@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from streamdb.errors import (
     CorruptData,
     ReadOnlyStore,
     StorageFailure,
     StoreBusy,
+    StoreClosed,
     StoreFull,
     StreamDBError,
 )
 from streamdb.segments import outside_error
+
+_ROOM = 4 << 20
 
 READERS = 1020
 """How many readers may look at the store at once, in all processes."""
@@ -56,6 +62,12 @@ def translate(error: BaseException, doing: str) -> StreamDBError:
             why=f"while {doing}: {error}",
             next_step="free space on the disk (or raise the quota), then try again",
         )
+    if "already open in this process" in str(error):
+        return StoreClosed(
+            "the store was opened before this process was forked off, and is still held",
+            why="a handle, snapshot or transaction of the parent is alive in this child",
+            next_step="open the store only in the children, or start them without fork",
+        )
     if isinstance(error, lmdb.ReadonlyError):
         return ReadOnlyStore(
             "the store is open for reading only", next_step="open it without readonly=True"
@@ -65,3 +77,16 @@ def translate(error: BaseException, doing: str) -> StreamDBError:
         why=str(error),
         next_step="close the store and open it again; look into the kernel's log (dmesg)",
     )
+
+
+def is_short_write(error: BaseException, root: Path) -> bool:
+    """Whether LMDB's "Input/output error" is a write that ended early, because there is no room."""
+    if "Input/output error" not in str(error):
+        return False
+    import resource
+
+    status = os.statvfs(root)
+    largest = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    length = (root / "index" / "data.mdb").stat().st_size
+    full = status.f_bavail * status.f_frsize < _ROOM
+    return full or (largest != resource.RLIM_INFINITY and largest < length + _ROOM)

@@ -220,6 +220,7 @@ def refuse_network(root: Path, mounts: str | None = None) -> None:
 
 def writable(root: Path) -> bool:
     """Whether this process may write to the store at all."""
+    data = root / INDEX / "data.mdb"
     return all(os.access(path, os.W_OK | os.X_OK) for path in (root / INDEX, root / SEGMENTS)) and (
-        os.access(root / INDEX / "data.mdb", os.W_OK)
+        os.access(data, os.W_OK) or not data.exists()
     )

@@ -56,6 +56,12 @@ class Snapshot(Readable):
                 self._engine.snapshots.discard(self)
                 self._txn.abort()
 
+    def forked(self) -> None:
+        """Called in a forked child: forget the transaction, without ending it for the parent."""
+        self._lock = threading.Lock()
+        self._open = False
+        self._txn = self._held.txn = None  # type: ignore[assignment]
+
     def __enter__(self) -> Snapshot:
         return self
 

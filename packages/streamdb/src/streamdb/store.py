@@ -367,7 +367,7 @@ class StreamDB(Readable):
             held = self._cache.find(path, view, number)
             if held is not None:
                 return held
-            key = rows.fold(path.encode()) if isinstance(path, str) else path
+            key = view.key(path)
             value = txn.get(key, db=engine.tables.doc) if key else None
             if value is None:
                 raise missing(validate(path))

@@ -36,10 +36,16 @@ class View:
 
     # -- documents -------------------------------------------------------------------------------
 
+    def key(self, path: str | bytes) -> bytes:
+        """The key of a path's row; b"" where no document can be."""
+        try:
+            return rows.fold(path if isinstance(path, bytes) else path.encode())
+        except UnicodeEncodeError:
+            return b""
+
     def record(self, path: str | bytes) -> Record | None:
         """The document at a path, or None."""
-        raw = path if isinstance(path, bytes) else path.encode()
-        key = rows.fold(raw)
+        key = self.key(path)
         value = self.txn.get(key, db=self.engine.tables.doc) if key else None
         if value is None:
             return None
@@ -51,10 +57,7 @@ class View:
         Raises:
             InvalidPath: no document can be there; NotFound: none is.
         """
-        try:
-            found = self.record(path)
-        except UnicodeEncodeError:
-            found = None
+        found = self.record(path)
         if found is None:
             raise missing(paths.validate(path))
         return found
@@ -264,7 +267,7 @@ class View:
 
     def history(self, path: str) -> list[Version]:
         """The kept versions of a path, the newest first; the current one leads."""
-        raw = path.encode()
+        raw = paths.validate(path).encode()
         found = []
         current = self.record(raw)
         if current is not None:
@@ -277,7 +280,7 @@ class View:
 
     def get_version(self, path: str, version: int) -> bytes:
         """The data of a kept version."""
-        raw = path.encode()
+        raw = paths.validate(path).encode()
         current = self.record(raw)
         if current is not None and current.version == version:
             return data.read_all(self.engine, self.txn, current, self.verify)
