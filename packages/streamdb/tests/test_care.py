@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from streamdb import errors, pages, place
+from streamdb import errors, place
 from streamdb.check import check_store
 from streamdb.crypto import Key
 from streamdb.repair import repair_store
@@ -111,132 +111,6 @@ def flip(path, bit):
         byte = file.read(1)[0]
         file.seek(bit // 8)
         file.write(bytes([byte ^ 1 << bit % 8]))
-
-
-def unreferenced(root, path, offset):
-    """Whether a byte of the index lies where no live page keeps anything."""
-    if path.name != "data.mdb":
-        return False
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        meta = pages.read_metas(descriptor)[0]
-        walk = pages.Walk(descriptor, meta)
-        for tree in walk.tables().values():
-            for _ in walk.rows(tree):
-                pass
-        walk.free_pages()
-    finally:
-        os.close(descriptor)
-    number = offset // pages.PAGE
-    return number < 2 or number >= len(walk.seen) or not walk.seen[number]
-
-
-READ_ALL = """
-import sys
-from streamdb import StreamDB, errors
-try:
-    with StreamDB.open(sys.argv[1]) as db:
-        for name in open(sys.argv[2]).read().split("\\0"):
-            try:
-                data = db.get(name)
-            except errors.StreamDBError:
-                continue
-            import hashlib
-            print(hashlib.sha256(data).hexdigest(), name)
-except errors.StreamDBError:
-    pass
-"""
-
-
-def read_all(root, model, tmp_path):
-    """What a process reads that trusts the store; it may be refused, or die, but not be lied to."""
-    import hashlib
-
-    names = tmp_path / "names"
-    names.write_text("\0".join(model))
-    said = subprocess.run(
-        [sys.executable, "-c", READ_ALL, str(root), str(names)], capture_output=True, text=True
-    ).stdout
-    for line in said.splitlines():
-        digest, name = line.split(" ", 1)
-        assert digest == hashlib.sha256(model[name]).hexdigest(), name
-
-
-def assert_flips_are_found(store, tmp_path, count, seed):
-    root, model = store
-    chosen = random.Random(seed)
-    files = [root / "index/data.mdb", *sorted((root / "segments").iterdir())]
-    for path in files:
-        size = path.stat().st_size * 8
-        for _ in range(count):
-            bit = chosen.randrange(size)
-            free = unreferenced(root, path, bit // 8)
-            flip(path, bit)
-            report = check_store(root)
-            if report.ok and not report.notes:
-                # Unused space, or a bit that changes nothing that anybody can ask for.
-                assert contents(root) == model
-                assert free or harmless(path, bit, root), f"{path.name} at bit {bit}"
-            elif not report.ok:
-                read_all(root, model, tmp_path)
-            flip(path, bit)
-        assert check_store(root).ok
-
-
-def harmless(path, bit, root):
-    """Inside a live page: the gap between its bounds, padding, or a separator that still parts."""
-    if path.suffix == ".seg":
-        return in_padding(path, bit // 8)
-    with path.open("rb") as file:
-        file.seek(bit // 8 // pages.PAGE * pages.PAGE)
-        raw = file.read(pages.PAGE)
-    at = bit // 8 % pages.PAGE
-    lower, upper = int.from_bytes(raw[12:14], "little"), int.from_bytes(raw[14:16], "little")
-    flags = int.from_bytes(raw[10:12], "little")
-    if at in (8, 9):
-        return True  # mp_pad: LMDB never looks at it in such pages
-    if flags & pages.BRANCH:
-        return True  # a separator: the walk has seen that it still parts its children
-    if flags & pages.LEAF:
-        return lower <= at < upper or padding_of_leaf(raw, at, lower)
-    return True  # the tail of an overflow page, behind its checksummed value
-
-
-def padding_of_leaf(raw, at, lower):
-    """The odd byte behind an entry; and the transaction numbers of the free list."""
-    ends = []
-    for place_at in range(16, lower, 2):
-        node = int.from_bytes(raw[place_at : place_at + 2], "little")
-        size = int.from_bytes(raw[node : node + 2], "little")
-        size |= int.from_bytes(raw[node + 2 : node + 4], "little") << 16
-        flags = int.from_bytes(raw[node + 4 : node + 6], "little")
-        key = int.from_bytes(raw[node + 6 : node + 8], "little")
-        end = node + 8 + key + (8 if flags & 1 else size)
-        ends.append(end)
-        if key == 8 and node + 8 <= at < node + 16:
-            return True
-    return at in [end for end in ends if end % 2]
-
-
-def in_padding(path, offset):
-    from streamdb import segments
-
-    if 36 <= offset < 60:
-        return False
-    for at, header, _ in segments.scan(path):
-        end = at + header.stored
-        if end <= offset < segments.padded(end):
-            return True
-    return False
-
-
-def test_flipped_bits_are_found_or_do_no_harm(store, tmp_path):
-    assert_flips_are_found(store, tmp_path, 4, 1)
-
-
-@pytest.mark.slow
-def test_200_flipped_bits_of_each_file_are_found_or_do_no_harm(store, tmp_path):
-    assert_flips_are_found(store, tmp_path, 200, 2)
 
 
 def test_damaged_data_is_never_returned(store):

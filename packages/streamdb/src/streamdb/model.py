@@ -19,7 +19,7 @@ class GUID(bytes):
     It stays the same when the document is renamed, bound to more paths or overwritten.
 
     >>> GUID.parse("01890a5d-ac96-774b-bcce-b302099a8057").created_ns
-    1688046030998000000
+    1688096058518000000
     """
 
     __slots__ = ()

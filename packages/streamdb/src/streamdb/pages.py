@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,6 +17,7 @@ from pathlib import Path
 from streamdb.errors import CorruptData
 
 PAGE = 4096
+_TRIES = 500
 HEADER = 16
 BRANCH, LEAF, OVERFLOW, META_FLAG = 0x01, 0x02, 0x04, 0x08
 BIGDATA, SUBDATA = 0x01, 0x02
@@ -86,11 +88,9 @@ def check_opening(data: Path, tables: frozenset[bytes]) -> None:
     """
     descriptor = os.open(data, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        size = os.fstat(descriptor).st_size
-        if not size:
+        if not os.fstat(descriptor).st_size:
             return
-        metas = read_metas(descriptor)
-        why = _opening_problem(metas, size) or _tables_problem(descriptor, metas[0], tables)
+        why = _steady_problem(descriptor, tables)
     finally:
         os.close(descriptor)
     if why:
@@ -99,6 +99,21 @@ def check_opening(data: Path, tables: frozenset[bytes]) -> None:
             why=why,
             next_step="run `streamdb check` to see all damage, then `streamdb repair`",
         )
+
+
+def _steady_problem(descriptor: int, tables: frozenset[bytes]) -> str | None:
+    """What is wrong, and stays so: another process may be writing, and no transaction is held."""
+    why = None
+    for _ in range(_TRIES):
+        before = read_metas(descriptor)
+        size = os.fstat(descriptor).st_size
+        why = _opening_problem(before, size) or _tables_problem(descriptor, before[0], tables)
+        if not why:
+            return None
+        time.sleep(0.002)
+        if [meta.txn for meta in read_metas(descriptor)] == [meta.txn for meta in before]:
+            break
+    return why
 
 
 def _opening_problem(metas: list[Meta], size: int) -> str | None:
