@@ -53,7 +53,7 @@ class Happened:
 
 
 class Watcher:
-    """Keeps the store as a folder is, from :meth:`run` until :meth:`stop` or Ctrl-C.
+    """Keeps the store as a folder is, from :meth:`prepare` until :meth:`stop` or Ctrl-C.
 
     Args:
         db: the store; ``durability="bulk"`` is best, everything is flushed after each round.
@@ -63,7 +63,6 @@ class Watcher:
         settling: when a file counts as complete.
         rescan_s: look at the whole folder again after so many seconds (None: only when the kernel
             says that it lost events); for network drives, which tell nothing.
-        progress: for the first import.
 
     Raises:
         TooManyFolders: the kernel's limit is reached; FolderGone; errors of the store.
@@ -77,7 +76,6 @@ class Watcher:
         tell: Callable[[Happened], None] = lambda _happened: None,
         settling: Settling | None = None,
         rescan_s: float | None = None,
-        progress: ProgressCallback | None = None,
     ) -> None:
         self._db = db
         self._work = replace(work, root=need_folder(work.root))
@@ -85,7 +83,6 @@ class Watcher:
         self._rules = settling or Settling()
         self._pending = Pending(self._rules)
         self._rescan_s = rescan_s
-        self._progress = progress
         self._lookup = Lookup(db)
         self._root = os.fspath(self._work.root)
         self._identity = _identity(self._root)
@@ -94,6 +91,8 @@ class Watcher:
         self._departed = Departed()
         self._stop = threading.Event()
         self._counts: dict[str, int] = {}
+        self._queue: Inotify | None = None
+        self._tracker: Tracker | None = None
 
     @property
     def counts(self) -> dict[str, int]:
@@ -104,19 +103,31 @@ class Watcher:
         """Let :meth:`run` end; for another thread or a signal handler."""
         self._stop.set()
 
-    def run(self) -> None:
-        """Import the folder, then follow it."""
-        with contextlib.closing(Inotify()) as queue:
-            tracker = Tracker(
+    def prepare(self, progress: ProgressCallback | None = None) -> None:
+        """Begin to watch, and import the folder; :meth:`run` does it when it was not done."""
+        queue = self._queue = Inotify()
+        try:
+            self._tracker = Tracker(
                 lambda path: queue.watch(os.fsencode(self._at(path))), queue.forget, self._folders
             )
             # Watched first, imported then: what happens during the import is not missed.
-            tracker.add("")
-            self._rescan("", self._progress)
-            self._say(Happened("watching", self._root, note=f"{tracker.watched} folders"))
+            self._tracker.add("")
+            self._rescan("", progress)
+        except BaseException:
+            queue.close()
+            raise
+        self._say(Happened("watching", self._root, note=f"{self._tracker.watched} folders"))
+
+    def run(self) -> None:
+        """Follow the folder until :meth:`stop`, Ctrl-C or an error."""
+        if self._queue is None:
+            self.prepare()
+        assert self._queue is not None
+        assert self._tracker is not None
+        with contextlib.closing(self._queue):
             try:
                 while not self._stop.is_set():
-                    self._round(queue, tracker)
+                    self._round(self._queue, self._tracker)
             finally:
                 self._db.flush()
 
