@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import random
+import threading
+import time
+from types import SimpleNamespace
 
 import pytest
 from packages.streamdb.tests.crash.nursery import Nursery
 
+from streamdb.commit import _Syncer
 from streamdb.store import StreamDB
 
 NOISE = random.Random(1).randbytes(16_000)
@@ -79,3 +83,34 @@ def test_opening_while_another_process_writes(tmp_path):
             opened += 1
         assert writer.wait().ok
     assert opened > 20
+
+
+def test_histories_that_meet_under_one_name(tmp_path):
+    """Both paths keep the same old version of what they shared; then one becomes the other."""
+    with StreamDB.open(tmp_path / "s") as db:
+        db.write_document("a", NOISE + NOISE)
+        db.bind("a", "b")
+        db.write_document("a", NOISE[::-1] * 2)
+        db.unbind("b")
+        db.rename("a", "b")
+        assert db.check().problems == ()
+        assert [len(db.get_version("b", each.version)) for each in db.history("b")] == [32_000] * 2
+
+
+def test_closing_just_when_the_window_of_normal_durability_ends():
+    """The thread that syncs must not clear the bell that closing has rung, and wait for ever."""
+    syncer = _Syncer(SimpleNamespace(env=SimpleNamespace(sync=lambda force: None)))
+    closing = threading.Thread(target=syncer.close, daemon=True)
+
+    def close_meanwhile(timeout_s: float) -> bool:
+        closing.start()
+        while not syncer._closed.is_set() or not syncer._waiting.is_set():
+            time.sleep(0.001)
+        time.sleep(0.05)
+        return False
+
+    syncer._closed.wait = close_meanwhile
+    syncer.wake()
+    syncer._thread.join(5)
+    closing.join(5)
+    assert not closing.is_alive()
