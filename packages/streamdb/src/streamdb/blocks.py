@@ -71,11 +71,27 @@ class Block:
         self.main = body[_HEAD.size : _HEAD.size + stored]
         self.tail = body[_HEAD.size + stored :]
 
+    def text(self, backwards: bool) -> list[str]:
+        """All paths as text, turned round again if they are stored backwards; in stored order."""
+        if self.tail:
+            raw = b"\0".join(self.paths())
+        else:
+            raw = rows.unsqueeze(self.packed, self.main, self.main_size)
+        if not raw:
+            return []
+        # Turning the whole block round once is cheaper than each path by itself.
+        return raw[::-1].decode().split("\0")[::-1] if backwards else raw.decode().split("\0")
+
     def paths(self) -> list[bytes]:
         """All paths, sorted."""
         raw = rows.unsqueeze(self.packed, self.main, self.main_size)
         found = raw.split(b"\0") if raw else []
         return _with_tail(found, self.tail) if self.tail else found
+
+
+def _cut(paths: list[bytes], start: bytes, end: bytes | None) -> list[bytes]:
+    upper = len(paths) if end is None else bisect_left(paths, end)
+    return paths[bisect_left(paths, start) : upper]
 
 
 def _with_tail(found: list[bytes], tail: bytes) -> list[bytes]:
@@ -110,26 +126,38 @@ class PathIndex:
         self, txn: Any, start: bytes, end: bytes | None, verify: bool = True
     ) -> Iterator[list[bytes]]:
         """The paths from ``start`` on and before ``end`` (None: to the last), in sorted lists."""
-        cursor = txn.cursor(self.db)
-        if not self._seek(cursor, start):
-            return
-        first = True
-        while True:
-            key = cursor.key()
-            if end is not None and key >= end:
-                return
-            paths = self._read(key, cursor.value(), verify).paths()
-            more = cursor.next()
-            if end is not None and (not more or cursor.key() >= end):
-                paths = paths[: bisect_left(paths, end)]
-                more = False
-            if first:
-                paths = paths[bisect_left(paths, start) :]
-                first = False
+        for block, inner in self._span(txn, start, end, verify):
+            paths = block.paths()
+            if not inner:
+                paths = _cut(paths, start, end)
             if paths:
                 yield paths
-            if not more:
+
+    def scan_text(
+        self, txn: Any, start: bytes, end: bytes | None, verify: bool = True
+    ) -> Iterator[list[str]]:
+        """As :meth:`scan`, as text; of the suffix index, turned round."""
+        backwards = self.table == rows.REVERSE
+        step = -1 if backwards else 1
+        for block, inner in self._span(txn, start, end, verify):
+            if inner:
+                yield block.text(backwards)
+            elif paths := _cut(block.paths(), start, end):
+                yield b"\0".join(paths)[::step].decode().split("\0")[::step]
+
+    def _span(
+        self, txn: Any, start: bytes, end: bytes | None, verify: bool
+    ) -> Iterator[tuple[Block, bool]]:
+        """The blocks that hold paths of a range, and whether all their paths lie in it."""
+        cursor = txn.cursor(self.db)
+        more = self._seek(cursor, start)
+        while more:
+            key, value = cursor.item()
+            if end is not None and key >= end:
                 return
+            more = cursor.next()
+            inner = key >= start and (end is None or (more and cursor.key() <= end))
+            yield self._read(key, value, verify), inner
 
     def blocks(self, txn: Any, verify: bool = True) -> Iterator[tuple[bytes, Block]]:
         """Every block with its key."""
@@ -138,30 +166,10 @@ class PathIndex:
 
     def count(self, txn: Any, start: bytes, end: bytes | None, verify: bool = True) -> int:
         """How many paths lie from ``start`` on and before ``end``; inner blocks stay packed."""
-        cursor = txn.cursor(self.db)
-        if not self._seek(cursor, start):
-            return 0
         total = 0
-        key, block = cursor.key(), self._read(cursor.key(), cursor.value(), verify)
-        while True:
-            more = cursor.next()
-            following = cursor.key() if more else None
-            inner = key >= start and following is not None and (end is None or following <= end)
-            if inner:
-                total += block.count
-            else:
-                paths = block.paths()
-                upper = len(paths) if end is None else bisect_left(paths, end)
-                total += max(0, upper - bisect_left(paths, start))
-            if following is None or (end is not None and following >= end):
-                return total
-            key, block = following, self._read(following, cursor.value(), verify)
-
-    def first_at(self, txn: Any, start: bytes, verify: bool = True) -> bytes | None:
-        """The first path from ``start`` on."""
-        for paths in self.scan(txn, start, None, verify):
-            return paths[0]
-        return None
+        for block, inner in self._span(txn, start, end, verify):
+            total += block.count if inner else len(_cut(block.paths(), start, end))
+        return total
 
     def _seek(self, cursor: Any, path: bytes) -> bool:
         """Place the cursor on the block that holds ``path``, or would."""

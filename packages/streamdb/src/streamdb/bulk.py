@@ -6,7 +6,7 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING, Any
 
-from streamdb import ingest
+from streamdb import ingest, rows
 from streamdb.model import GUID
 
 if TYPE_CHECKING:
@@ -52,10 +52,9 @@ class Bulk:
             return put.guid
 
     def _identity(self, path: bytes) -> GUID:
-        from streamdb.view import View
-
-        before = View(self.engine, self._txn).record(path)
-        return GUID.new() if before is None else before.guid
+        """The identity that the document at a path has, or will have."""
+        value = self._txn.get(rows.fold(path), db=self.engine.tables.doc)
+        return GUID.new() if value is None else GUID(value[rows.GUID_AT : rows.GUID_AT + 16])
 
     def _begin(self) -> None:
         self._open = contextlib.ExitStack()

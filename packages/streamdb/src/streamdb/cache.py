@@ -27,11 +27,11 @@ class Cache:
     __slots__ = (
         "_documents",
         "_lock",
-        "_old",
         "_old_bytes",
         "_seq",
         "_size_bytes",
         "_young_bytes",
+        "old",
         "txn",
         "young",
     )
@@ -39,7 +39,7 @@ class Cache:
     def __init__(self, documents: int, size_bytes: int) -> None:
         self.young: dict[str, bytes] = {}
         self.txn = -1
-        self._old: dict[str, bytes] = {}
+        self.old: dict[str, bytes] = {}
         self._documents = documents
         self._size_bytes = size_bytes
         self._young_bytes = 0
@@ -47,19 +47,13 @@ class Cache:
         self._seq = -1
         self._lock = threading.Lock()
 
-    def find(self, path: str, view: View, txn: int) -> bytes | None:
-        """A held document that is still current in ``view``, a view of transaction ``txn``."""
+    def find_old(self, path: str, txn: int) -> bytes | None:
+        """A document of the old generation, which becomes young again."""
         with self._lock:
-            if txn != self.txn:
-                self._catch_up(view, txn)
-            if self.txn != txn:
-                return None
-            found = self.young.get(path)
-            if found is None:
-                found = self._old.pop(path, None)
-                if found is not None:
-                    self._old_bytes -= len(found)
-                    self._insert(path, found)
+            found = self.old.pop(path, None) if self.txn == txn else None
+            if found is not None:
+                self._old_bytes -= len(found)
+                self._insert(path, found)
             return found
 
     def put(self, path: str, data: bytes, txn: int) -> None:
@@ -72,7 +66,7 @@ class Cache:
                 self._insert(path, data)
 
     def __len__(self) -> int:
-        return len(self.young) + len(self._old)
+        return len(self.young) + len(self.old)
 
     def forget(self, path: str) -> None:
         """Drop a document."""
@@ -95,27 +89,30 @@ class Cache:
         self.young[path] = data
         self._young_bytes += len(data)
         if len(self.young) * 2 >= self._documents or self._young_bytes * 2 >= self._size_bytes:
-            self._old, self._old_bytes = self.young, self._young_bytes
+            self.old, self._old_bytes = self.young, self._young_bytes
             self.young, self._young_bytes = {}, 0
 
     def _drop(self, path: str) -> None:
         data = self.young.pop(path, None)
         if data is not None:
             self._young_bytes -= len(data)
-        data = self._old.pop(path, None)
+        data = self.old.pop(path, None)
         if data is not None:
             self._old_bytes -= len(data)
 
     def _clear(self) -> None:
-        self.young, self._old = {}, {}
+        self.young, self.old = {}, {}
         self._young_bytes = self._old_bytes = 0
 
+    def catch_up(self, view: View, txn: int) -> None:
+        """Drop what has changed up to ``txn``, which ``view`` shows; the feed tells what."""
+        with self._lock:
+            if txn > self.txn:
+                self._catch_up(view, txn)
+
     def _catch_up(self, view: View, txn: int) -> None:
-        """Drop what has changed since; the feed says what that is."""
-        if txn < self.txn:
-            return
         last = view.feed_end()[1]
-        if self.young or self._old:
+        if self.young or self.old:
             if last - self._seq > _MOST_CHANGES or view.feed_start() > self._seq + 1:
                 self._clear()
             elif last > self._seq:

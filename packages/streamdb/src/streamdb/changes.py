@@ -7,6 +7,7 @@ changes to the path indexes, counters and feed are gathered and written once, by
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -322,6 +323,9 @@ class Changes:
         self._put(rows.DOC, key, rows.pack_record(record))
 
     def _store_all(self, record: Record) -> None:
+        if not record.shared:
+            self._store(record)
+            return
         for path in self.view.bound(record):
             self._store(record.at(path))
 
@@ -380,6 +384,10 @@ class Changes:
         for key, (reason, aside, record) in list(self.view.old_versions(old)):
             self._delete(rows.HISTORY, key)
             moved = rows.history_key(new, record.version)
+            if self.txn.get(moved, db=self.tables.history) is not None:
+                # Both paths were bound to one document when that version was put aside.
+                self._unrefer(record)
+                continue
             body = rows.pack_history(reason, aside, record.at(new))
             self._put(rows.HISTORY, moved, body)
         self._trim_versions(new, keep)
@@ -478,11 +486,8 @@ class Changes:
             self.engine.put_kv(self.txn, KV_TXN, txn.to_bytes(8, "little"))
 
 
-def _counted(record: Record) -> dict[bytes, int]:
-    counts: dict[bytes, int] = {}
-    for ref in record.chunks:
-        counts[ref.address] = counts.get(ref.address, 0) + 1
-    return counts
+def _counted(record: Record) -> Counter[bytes]:
+    return Counter(ref.address for ref in record.chunks)
 
 
 def taken(path: bytes) -> AlreadyExists:

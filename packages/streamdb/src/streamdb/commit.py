@@ -299,6 +299,8 @@ class _Syncer:
                 return  # whoever closes puts everything on the disk
             # Cleared before the sync: a commit that comes during it asks for another.
             self._waiting.clear()
+            if self._closed.is_set():
+                return  # closing rang the bell just before it was cleared
             with contextlib.suppress(Exception):
                 # A failed sync here shows again in flush(), close() and the next full write.
                 self._engine.env.sync(True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import struct
 from bisect import bisect_right
 from collections.abc import Iterable
 from itertools import accumulate
@@ -88,18 +87,12 @@ def read_inline(engine: Engine, record: Record) -> bytes:
     return codec.decode(record.codec, payload, record.size)
 
 
-def read_body(engine: Engine, txn: Any, key: bytes, body: bytes, verify: bool) -> bytes:
-    """All of a document's data, from its row's body; the shortest way for short documents."""
+def decode_inline(key: bytes, number: int, payload: bytes, size: int) -> bytes:
+    """The data of a short document from its row."""
     try:
-        short = rows.inline_of(body)
-        if short is not None:
-            number, size, payload = short
-            if number == codec.RAW and len(payload) == size:
-                return payload
-            return codec.decode(number, payload, size)
-    except (struct.error, CorruptData) as error:
-        raise rows.damaged(rows.DOC, key, str(error)) from None
-    return read_all(engine, txn, rows.unpack_record(body, key), verify)
+        return codec.decode(number, payload, size)
+    except CorruptData as error:
+        raise named(error, key) from None
 
 
 def read_all(engine: Engine, txn: Any, record: Record, verify: bool) -> bytes:

@@ -26,6 +26,34 @@ INLINE_BYTES = 16384
 """Documents up to this length lie in their row."""
 
 _HEAD_BYTES = 65536
+_WORTH_PACKING = 96
+_NO_LAYOUT = codec.AudioLayout(1, 1)
+_SEARCH_EVERY = 32
+
+
+class _Hints:
+    """What to try on the next chunk: the layout that the file declares, else what the last search
+    found. A search through all layouts costs more than writing the chunk.
+    """
+
+    def __init__(self, declared: codec.AudioLayout | None) -> None:
+        self._declared = declared
+        self._found: codec.AudioLayout | None = None
+        self._left = 0
+
+    def next(self) -> codec.AudioLayout | None:
+        """The hint for the next chunk; None asks for a search."""
+        if self._declared is not None:
+            return self._declared
+        self._left -= 1
+        return self._found if self._left > 0 else None
+
+    def learn(self, number: int) -> None:
+        """Take in which codec a chunk was given."""
+        if self._declared is None and self._left <= 0:
+            stride = codec.STRIDES.get(number, 1)
+            self._found = codec.AudioLayout(stride, stride)
+            self._left = _SEARCH_EVERY
 
 
 @dataclass(slots=True)
@@ -120,7 +148,9 @@ def _peek(source: Any) -> tuple[bytes, Iterator[bytes]]:
 
 
 def _inline(raw: bytes) -> Prepared:
-    number, payload = codec.encode(raw)
+    if len(raw) < _WORTH_PACKING:
+        return Prepared(len(raw), codec.RAW, raw)
+    number, payload = codec.encode(raw, codec.layout_of(raw) or _NO_LAYOUT)
     return Prepared(len(raw), number, payload)
 
 
@@ -135,6 +165,7 @@ def _chunked(
     cipher = engine.cipher
     prepared = Prepared(0, epoch=engine.writer.epoch)
     whole = hasher()
+    hints = _Hints(hint)
     pieces = split(source) if cipher is None else split(source, seed=cipher.chunk_seed)
     for piece in pieces:
         prepared.size += len(piece)
@@ -148,7 +179,9 @@ def _chunked(
         if address in pending:
             prepared.fresh[address] = pending[address]
         elif not _is_kept(engine, txn, address):
-            prepared.fresh[address] = store_chunk(engine, address, piece, hint)
+            row = store_chunk(engine, address, piece, hints.next())
+            hints.learn(row.codec)
+            prepared.fresh[address] = row
     if len(prepared.chunks) > 1 or cipher is not None:
         prepared.digest = whole.digest()
     return prepared

@@ -26,6 +26,11 @@ _RAW, _PLAIN = 0, 1
 _HEAD = struct.Struct("<BI")
 _SHORT = struct.Struct("<BH")
 _MAX_DEPTH = 32
+_PLAIN_TYPES = frozenset({str, int, bool})
+# Mappings other than dict are written as one; what is no JSON was refused before.
+_ENCODER = json.JSONEncoder(
+    ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=dict
+)
 
 # Part of the format: what is compressed with it cannot be read without it.
 _BUILTIN_CONTENT = (
@@ -55,9 +60,7 @@ def to_json(metadata: Mapping[str, Any] | None) -> bytes:
         raise _not_a_mapping(metadata)
     _check(metadata, "", 0)
     try:
-        encoded = json.dumps(
-            metadata, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=dict
-        ).encode()
+        encoded = _ENCODER.encode(metadata).encode()
     except (TypeError, ValueError, UnicodeEncodeError) as error:
         raise InvalidMetadata(
             "the metadata cannot be written as JSON",
@@ -80,7 +83,7 @@ def _not_a_mapping(metadata: object) -> InvalidMetadata:
 
 
 def _check(value: object, where: str, depth: int) -> None:
-    if value is None or isinstance(value, str | bool | int):
+    if type(value) in _PLAIN_TYPES or value is None or isinstance(value, str | bool | int):
         return
     if isinstance(value, float):
         if not math.isfinite(value):
@@ -94,14 +97,7 @@ def _check(value: object, where: str, depth: int) -> None:
             f"the metadata is nested over {_MAX_DEPTH} levels deep", next_step="flatten it"
         )
     if isinstance(value, Mapping):
-        for name, inner in value.items():
-            if not isinstance(name, str):
-                raise InvalidMetadata(
-                    f"the metadata has a name that is not text: {name!r}",
-                    why=f"in {where}" if where else "",
-                    next_step="names are text",
-                )
-            _check(inner, f"{where}.{name}" if where else name, depth + 1)
+        _check_mapping(value, where, depth)
     elif isinstance(value, list | tuple):
         for inner in value:
             _check(inner, f"{where}[]", depth + 1)
@@ -110,6 +106,19 @@ def _check(value: object, where: str, depth: int) -> None:
             f"the metadata's {where} is a {type(value).__name__}",
             next_step="give text, numbers, true, false, null, lists and mappings only",
         )
+
+
+def _check_mapping(value: Mapping[Any, Any], where: str, depth: int) -> None:
+    for name, inner in value.items():
+        if type(inner) in _PLAIN_TYPES and type(name) is str:
+            continue
+        if not isinstance(name, str):
+            raise InvalidMetadata(
+                f"the metadata has a name that is not text: {name!r}",
+                why=f"in {where}" if where else "",
+                next_step="names are text",
+            )
+        _check(inner, f"{where}.{name}" if where else name, depth + 1)
 
 
 def from_json(encoded: bytes) -> dict[str, Any]:

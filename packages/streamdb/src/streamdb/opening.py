@@ -23,6 +23,21 @@ if TYPE_CHECKING:
     from streamdb.crypto import Cipher, Key
 
 
+def check_options(durability: str, **counts: int) -> None:
+    """See that the options of a handle are in their ranges.
+
+    Raises:
+        InvalidArgument: one is not.
+    """
+    if durability not in ("full", "normal", "bulk"):
+        raise InvalidArgument(
+            f"there is no durability {durability!r}", next_step="choose full, normal or bulk"
+        )
+    for name, value in counts.items():
+        if value < 0:
+            raise InvalidArgument(f"{name} cannot be {value}", next_step="give 0 or more")
+
+
 def open_engine(
     root: Path,
     *,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from streamdb import data, ingest, rows
 from streamdb.cache import Cache
 from streamdb.engine import MAP_BYTES, Engine
-from streamdb.errors import InvalidArgument, StoreBusy, StoreClosed
+from streamdb.errors import StoreBusy, StoreClosed
 from streamdb.model import (
     GUID,
     BackupReport,
@@ -23,13 +23,13 @@ from streamdb.model import (
     RepairReport,
     Statistics,
 )
-from streamdb.opening import open_engine, reopen
+from streamdb.opening import check_options, open_engine, reopen
 from streamdb.paths import validate
 from streamdb.reading import Readable
 from streamdb.segments import SEGMENT_BYTES
 from streamdb.snapshot import Snapshot
 from streamdb.transaction import Put, Transaction
-from streamdb.view import View, missing
+from streamdb.view import View, Viewing, missing
 
 if TYPE_CHECKING:
     from streamdb.bulk import Bulk
@@ -115,14 +115,7 @@ class StreamDB(Readable):
             NotFound, NotAStore, NewerFormat, CorruptData, KeyRequired, WrongKey, ReadOnlyStore,
             UnsuitableFileSystem, StoreFull, StoreBusy, InvalidArgument.
         """
-        if durability not in ("full", "normal", "bulk"):
-            raise InvalidArgument(
-                f"there is no durability {durability!r}",
-                next_step="choose full, normal or bulk",
-            )
-        for name, value in (("cache", cache), ("versions", versions), ("cache_bytes", cache_bytes)):
-            if value < 0:
-                raise InvalidArgument(f"{name} cannot be {value}", next_step="give 0 or more")
+        check_options(durability, cache=cache, cache_bytes=cache_bytes, versions=versions)
         engine = open_engine(
             Path(path),
             key=key,
@@ -360,41 +353,49 @@ class StreamDB(Readable):
         if self._bulk is not None:
             self._bulk.settle(path)
         engine = self._engine
+        cache = self._cache
         txn = engine.begin()
         try:
             number = txn.id()
-            view = View(engine, txn, self._verify)
-            held = self._cache.find(path, view, number)
-            if held is not None:
-                return held
-            key = view.key(path)
+            if number != cache.txn:
+                cache.catch_up(View(engine, txn, self._verify), number)
+            if cache.txn == number and (cache.old or cache.young):
+                held = cache.young.get(path) or cache.find_old(path, number)
+                if held is not None:
+                    return held
+            key = rows.key_of(path)
             value = txn.get(key, db=engine.tables.doc) if key else None
             if value is None:
                 raise missing(validate(path))
-            body = rows.unseal(rows.DOC, key, value, self._verify)
-            found = data.read_body(engine, txn, key, body, self._verify)
+            short = rows.short_document(key, value, self._verify)
+            if short is None:
+                found, shared = self._get_long(txn, key, value)
+            else:
+                codec_number, size, found, shared = short
+                if codec_number or len(found) != size:
+                    found = data.decode_inline(key, codec_number, found, size)
             # A write through another path changes a shared document: the feed does not say whose.
-            if not rows.is_shared(body):
-                self._cache.put(path, found, number)
+            if not shared:
+                cache.put(path, found, number)
             return found
         finally:
             txn.abort()
+
+    def _get_long(self, txn: Any, key: bytes, value: bytes) -> tuple[bytes, bool]:
+        record = rows.unpack_record(value[4:], key)
+        return data.read_all(self._engine, txn, record, self._verify), record.shared
 
     def cached(self, path: str) -> bytes | None:
         """The data of a document if it is at hand in memory and current, else None."""
         cache = self._cache
         return cache.young.get(path) if cache.txn == self._txnid[0] else None
 
-    @contextlib.contextmanager
-    def _view(self, path: str | None = None) -> Iterator[View]:
-        self._check_open()
+    def _view(self, path: str | None = None) -> Viewing:
+        if self._closed:
+            self._check_open()
         if self._bulk is not None:
             self._bulk.settle(path)
-        txn = self._engine.begin()
-        try:
-            yield View(self._engine, txn, self._verify)
-        finally:
-            txn.abort()
+        return Viewing(self._engine, self._verify)
 
     def snapshot(self) -> Snapshot:
         """A consistent view of the store as it is now, while others write. Close it after use."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from streamdb import attributes, data, metapack, paths, rows
-from streamdb.blocks import successor
+from streamdb.blocks import PathIndex, successor
 from streamdb.checks import address as blake3_address
 from streamdb.errors import CorruptData, FeedTrimmed, InvalidArgument, NotFound
 from streamdb.model import GUID, Change, Entry, Stat, Version
@@ -36,16 +36,9 @@ class View:
 
     # -- documents -------------------------------------------------------------------------------
 
-    def key(self, path: str | bytes) -> bytes:
-        """The key of a path's row; b"" where no document can be."""
-        try:
-            return rows.fold(path if isinstance(path, bytes) else path.encode())
-        except UnicodeEncodeError:
-            return b""
-
     def record(self, path: str | bytes) -> Record | None:
         """The document at a path, or None."""
-        key = self.key(path)
+        key = rows.fold(path) if isinstance(path, bytes) else rows.key_of(path)
         value = self.txn.get(key, db=self.engine.tables.doc) if key else None
         if value is None:
             return None
@@ -160,32 +153,26 @@ class View:
         """Paths that begin with ``prefix``, sorted."""
         raw = prefix.encode()
         start = raw if after is None else max(raw, after.encode() + b"\0")
-        found: list[bytes] = []
+        return self._listed(self.engine.tables.forward, start, successor(raw), limit)
+
+    def _listed(
+        self, index: PathIndex, start: bytes, end: bytes | None, limit: int | None
+    ) -> list[str]:
+        found: list[str] = []
         if limit is not None and limit <= 0:
-            return []
-        for part in self.engine.tables.forward.scan(self.txn, start, successor(raw), self.verify):
+            return found
+        for part in index.scan_text(self.txn, start, end, self.verify):
             found += part
             if limit is not None and len(found) >= limit:
                 del found[limit:]
                 break
-        return b"\0".join(found).decode().split("\0") if found else []
+        return found
 
     def search_suffix(self, suffix: str, limit: int | None, after: str | None) -> list[str]:
         """Paths that end with ``suffix``, sorted from their ends."""
         raw = suffix.encode()[::-1]
         start = raw if after is None else max(raw, after.encode()[::-1] + b"\0")
-        found: list[bytes] = []
-        if limit is not None and limit <= 0:
-            return []
-        for part in self.engine.tables.reverse.scan(self.txn, start, successor(raw), self.verify):
-            found += part
-            if limit is not None and len(found) >= limit:
-                del found[limit:]
-                break
-        if not found:
-            return []
-        # Turning the whole list round once is cheaper than each path by itself.
-        return b"\0".join(found)[::-1].decode().split("\0")[::-1]
+        return self._listed(self.engine.tables.reverse, start, successor(raw), limit)
 
     def count(self, prefix: str) -> int:
         """How many paths begin with ``prefix``; of a directory (or ""), from its counter."""
@@ -385,6 +372,23 @@ class View:
             hlc=hlc,
             origin=item.origin or own,
         )
+
+
+class Viewing:
+    """A view of the last commit, for the time of one question."""
+
+    __slots__ = ("_engine", "_txn", "_verify")
+
+    def __init__(self, engine: Engine, verify: bool) -> None:
+        self._engine = engine
+        self._verify = verify
+
+    def __enter__(self) -> View:
+        self._txn = self._engine.begin()
+        return View(self._engine, self._txn, self._verify)
+
+    def __exit__(self, *_: object) -> None:
+        self._txn.abort()
 
 
 def missing(path: str) -> NotFound:
