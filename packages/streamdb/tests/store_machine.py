@@ -17,7 +17,10 @@ from hypothesis.stateful import (
 )
 
 from streamdb.errors import AlreadyExists, InvalidArgument, NotFound
+from streamdb.model import Durability
+from streamdb.snapshot import Snapshot
 from streamdb.store import StreamDB
+from streamdb.transaction import Transaction
 
 PARTS = st.sampled_from(["a", "b", "drums", "é", "x" * 90, "kick.wav", "k"])
 PATHS = st.lists(PARTS, min_size=1, max_size=4).map("/".join) | st.sampled_from(
@@ -61,7 +64,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.root = Path(tempfile.mkdtemp(prefix="streamdb-"))
         self.model: dict[str, Document] = {}
         self.old: dict[str, list[tuple[bytes, int]]] = {}
-        self.snapshots: list[tuple[object, dict[str, bytes]]] = []
+        self.snapshots: list[tuple[Snapshot, dict[str, bytes]]] = []
         self.db = StreamDB.open(self.root, versions=KEEP, segment_bytes=1 << 19)
 
     @initialize()
@@ -76,7 +79,7 @@ class StoreMachine(RuleBasedStateMachine):
     def bound(self, path: str) -> list[str]:
         return [name for name, held in self.model.items() if held is self.model[path]]
 
-    def put(self, target: object, path: str, content: bytes, tempo: int) -> None:
+    def put(self, target: StreamDB | Transaction, path: str, content: bytes, tempo: int) -> None:
         target.write_document(path, content, metadata={"tempo": tempo})
         if path in self.model:
             for name in self.bound(path):
@@ -86,7 +89,7 @@ class StoreMachine(RuleBasedStateMachine):
         else:
             self.model[path] = Document(content, tempo)
 
-    def drop(self, target: object, path: str) -> None:
+    def drop(self, target: StreamDB | Transaction, path: str) -> None:
         if path not in self.model:
             with pytest.raises(NotFound):
                 target.delete(path)
@@ -217,7 +220,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.db.gc()
 
     @rule(durability=st.sampled_from(["full", "normal", "bulk"]))
-    def reopen(self, durability: str) -> None:
+    def reopen(self, durability: Durability) -> None:
         self.snapshots.clear()
         self.db.close()
         self.db = StreamDB.open(

@@ -107,10 +107,10 @@ def test_successors():
 def test_what_is_wrong_with_a_block_is_said():
     good = blocks.pack_block([b"b", b"c"])
     assert check_block(b"b", b"d", Block(good, b"b", rows.FORWARD)) is None
-    assert "before its key" in check_block(b"bb", None, Block(good, b"bb", rows.FORWARD))
-    assert "behind the next" in check_block(b"b", b"c", Block(good, b"b", rows.FORWARD))
+    assert "before its key" in str(check_block(b"bb", None, Block(good, b"bb", rows.FORWARD)))
+    assert "behind the next" in str(check_block(b"b", b"c", Block(good, b"b", rows.FORWARD)))
     unsorted = blocks.pack_block([b"c", b"b"])
-    assert "not in order" in check_block(b"a", None, Block(unsorted, b"a", rows.FORWARD))
+    assert "not in order" in str(check_block(b"a", None, Block(unsorted, b"a", rows.FORWARD)))
     with pytest.raises(CorruptData):
         Block(b"short", b"b", rows.FORWARD)
 

@@ -14,6 +14,7 @@ import pytest
 from streamdb import errors, place
 from streamdb.check import check_store
 from streamdb.crypto import Key
+from streamdb.model import Progress
 from streamdb.repair import repair_store
 from streamdb.store import StreamDB
 
@@ -72,7 +73,7 @@ def test_collection_frees_what_nothing_needs(store):
             del model[name]
         for name in list(model)[::2]:
             db.write_document(name, b"short")
-        seen = []
+        seen: list[Progress] = []
         first = db.gc(progress=seen.append)
         second = db.gc()
         after = db.statistics()
@@ -142,7 +143,7 @@ def test_a_cut_off_or_missing_segment_is_named(store):
     assert any(paths[0].name[:8] in str(problem) for problem in report.problems)
     assert any(paths[1].name in str(problem) for problem in report.problems)
     with StreamDB.open(root) as db:
-        lost = [problem.path for problem in report.problems if problem.kind == "document"]
+        lost = [str(problem.path) for problem in report.problems if problem.kind == "document"]
         assert lost
         for name in lost:
             with pytest.raises(errors.CorruptData):
@@ -227,7 +228,7 @@ def test_a_damaged_chunk_is_put_aside_with_what_is_left(store):
     with StreamDB.open(root) as db:
         name = max(model, key=lambda name: db.stat(name).chunks)
         with db._view() as view:
-            record = view.record(name)
+            record = view.need(name)
             from streamdb.data import chunk_rows
 
             row = chunk_rows(db.engine, view.txn, record, True)[0]
@@ -293,7 +294,7 @@ def test_a_backup_is_a_store(store, tmp_path):
     root, model = store
     target = tmp_path / "backup"
     with StreamDB.open(root) as db:
-        seen = []
+        seen: list[Progress] = []
         report = db.backup(target, progress=seen.append)
         assert report.documents == len(model) - 1
         assert report.check.ok

@@ -54,7 +54,7 @@ def test_what_is_no_json_is_refused_by_name(metadata, says):
 
 
 def test_endless_nesting_is_refused():
-    endless = {}
+    endless: dict[str, object] = {}
     endless["a"] = endless
     with pytest.raises(InvalidMetadata, match="32 levels"):
         to_json(endless)
@@ -90,7 +90,12 @@ def test_a_trained_dictionary_is_found_again_by_its_number():
     packed = [packer.pack(sample) for sample in samples]
     assert sum(map(len, packed)) < sum(map(len, plain))
     asked = []
-    other = Packer(lambda number: asked.append(number) or content)
+
+    def load(number):
+        asked.append(number)
+        return content
+
+    other = Packer(load)
     assert [other.unpack(each) for each in packed] == samples
     assert asked == [3]
     with pytest.raises(CorruptData, match="dictionary 3"):

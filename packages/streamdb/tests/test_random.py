@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 from hypothesis import HealthCheck, settings
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from store_machine import StoreMachine
+from hypothesis.stateful import run_state_machine_as_test
+from packages.streamdb.tests.store_machine import StoreMachine
 
 QUICK = settings(
     max_examples=12,
@@ -20,14 +15,11 @@ QUICK = settings(
 )
 
 
-class TestRandom(StoreMachine.TestCase):
-    """A few short sequences on every run."""
-
-    settings = QUICK
+def test_a_few_short_sequences():
+    run_state_machine_as_test(StoreMachine, settings=QUICK)
 
 
 @pytest.mark.torture
-class TestRandomLong(StoreMachine.TestCase):
-    """Many long ones."""
-
-    settings = settings(QUICK, max_examples=60, stateful_step_count=50)
+def test_many_long_sequences():
+    long = settings(QUICK, max_examples=60, stateful_step_count=50)
+    run_state_machine_as_test(StoreMachine, settings=long)

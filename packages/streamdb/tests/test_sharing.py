@@ -175,7 +175,7 @@ def test_what_a_snapshot_shows_is_collected_after_it(root):
 @pytest.mark.parametrize("durability", ["full", "normal", "bulk"])
 def test_threads_write_and_read_at_once(root, durability):
     with StreamDB.open(root, durability=durability, segment_bytes=1 << 18) as db:
-        failed = []
+        failed: list[Exception] = []
 
         def work(number):
             try:
@@ -220,7 +220,7 @@ def test_threads_share_commits(db):
 
 def test_one_bad_operation_does_not_harm_those_it_shares_a_commit_with(db):
     db.write_document("there", b"1")
-    results = {}
+    results: dict[int, Exception | None] = {}
     barrier = threading.Barrier(8)
 
     def work(number):
