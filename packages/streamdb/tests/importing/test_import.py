@@ -6,6 +6,7 @@ import os
 import threading
 
 import pytest
+from packages.streamdb.tests.sounds import wav
 
 from streamdb import StreamDB
 from streamdb.errors import NotFound, StoreFull
@@ -18,6 +19,7 @@ from streamdb.importing import (
     source,
 )
 from streamdb.importing.source import SourceChanged, Stopped, take
+from streamdb.model import Progress
 
 
 @pytest.fixture
@@ -40,7 +42,7 @@ def put(folder, name, data=b"x"):
     return file
 
 
-def test_bytes_times_and_facts_are_kept(folder, db, wav):
+def test_bytes_times_and_facts_are_kept(folder, db):
     file = put(folder, "drums/kick_120bpm.wav", wav(rate=48000, channels=2, frames=480))
     os.utime(file, ns=(1, 1_700_000_000_123_456_789))
     report = import_folder(db, folder, prefix="packs/one")
@@ -87,7 +89,7 @@ def test_an_empty_file_is_a_document(folder, db):
     assert db.get("empty.txt") == b""
 
 
-def test_large_files_are_streamed(folder, db, monkeypatch, wav):
+def test_large_files_are_streamed(folder, db, monkeypatch):
     monkeypatch.setattr(source, "SMALL_BYTES", 1000)
     file = put(folder, "long.wav", wav(rate=44100, channels=1, frames=200_000))
     import_folder(db, folder)
@@ -214,7 +216,12 @@ def test_batches_are_flushed_while_it_runs(folder, db, monkeypatch, tmp_path):
         put(folder, f"{number:03}.bin", bytes(10))
     flushes = []
     real = db.flush
-    monkeypatch.setattr(db, "flush", lambda: (flushes.append(1), real())[1])
+
+    def flush():
+        flushes.append(1)
+        real()
+
+    monkeypatch.setattr(db, "flush", flush)
     report = import_folder(db, folder)
     assert report.added == 100
     assert len(flushes) >= 5
@@ -223,7 +230,7 @@ def test_batches_are_flushed_while_it_runs(folder, db, monkeypatch, tmp_path):
 def test_progress_ends_at_its_total(folder, db):
     for number in range(30):
         put(folder, f"{number}.bin", bytes(1000))
-    told = []
+    told: list[Progress] = []
     import_folder(db, folder, progress=told.append)
     assert told[-1].stage == "importing"
     assert told[-1].done == told[-1].total >= 30_000

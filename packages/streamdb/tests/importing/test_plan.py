@@ -251,7 +251,7 @@ names = st.lists(
 @given(before=names, after=names)
 def test_following_the_plan_makes_the_store_as_the_folder(tmp_path_factory, before, after):
     folder = tmp_path_factory.mktemp("tree")
-    made = []
+    made: list[str] = []
     for name in after:
         # A name may be a file or a folder, not both.
         if not any(name.startswith(f"{other}/") or other.startswith(f"{name}/") for other in made):

@@ -21,7 +21,7 @@ class Tree:
         self.folders = {"", *folders}
         self.numbers = {}
         self.fresh = itertools.count(1)
-        self.forgotten = []
+        self.forgotten: list[int] = []
         self.tracker = Tracker(self.watch, self.forgotten.append, self.below)
         self.tracker.add("")
 

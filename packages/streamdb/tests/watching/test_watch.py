@@ -12,7 +12,7 @@ import pytest
 
 from streamdb import StreamDB
 from streamdb.importing import EmptyFolder, Selection, Work
-from streamdb.watching import FolderGone, Settling, Watcher, inotify
+from streamdb.watching import FolderGone, Happened, Settling, Watcher, inotify
 from streamdb.watching.inotify import Inotify, TooManyFolders
 
 QUICK = Settling(quiet_s=0.3, closed_s=0.05)
@@ -25,7 +25,7 @@ class Watched:
     def __init__(self, tmp_path: Path, **work):
         self.folder = tmp_path / "samples"
         self.folder.mkdir(exist_ok=True)
-        self.happened = []
+        self.happened: list[Happened] = []
         self.error: BaseException | None = None
         self.db = StreamDB.open(tmp_path / "s.sdb", durability="bulk")
         options = {key: work.pop(key) for key in ("rescan_s",) if key in work}
@@ -261,7 +261,12 @@ def test_an_overflow_is_survived_by_looking_again(watch, monkeypatch):
 def test_a_folder_without_events_is_looked_at_from_time_to_time(watch, monkeypatch):
     watched = watch(rescan_s=0.2)
     (watched.folder / "a.wav").write_bytes(b"1")
-    monkeypatch.setattr(Inotify, "read", lambda self, timeout_s: time.sleep(0.02) or [])
+
+    def read(self, timeout_s):
+        time.sleep(0.02)
+        return []
+
+    monkeypatch.setattr(Inotify, "read", read)
     watched.start()
     (watched.folder / "b.wav").write_bytes(b"2")
     watched.until_stored("a.wav", "b.wav")

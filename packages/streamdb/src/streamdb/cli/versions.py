@@ -60,7 +60,7 @@ def _version_row(version: Version) -> tuple[str, ...]:
 
 
 @click.command(
-    epilog=EXAMPLES + "  streamdb restore drums/kick.wav\n" + "  streamdb restore drums/kick.wav 1"
+    epilog=EXAMPLES + "  streamdb restore drums/kick.wav 1\n" + "  streamdb restore drums/kick.wav"
 )
 @click.argument("path", shell_complete=stored_paths)
 @click.argument("version", type=int, required=False)
