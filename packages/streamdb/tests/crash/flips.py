@@ -195,7 +195,9 @@ class Damaged:
             same = meaning is not None and meaning == marker_meaning(self._whole[MARKER])
             return "the marker's note, or another spelling of the same" if same else ""
         whys = [
-            self._index.why(at) if damage.name == INDEX else self._segments.why(name, at)
+            self._index.why(at, damage.bit)
+            if damage.name == INDEX
+            else self._segments.why(name, at)
             for at in self._positions(damage)
         ]
         return whys[0] if whys and all(whys) else ""

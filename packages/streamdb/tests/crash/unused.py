@@ -15,7 +15,7 @@ from typing import Any
 PAGE = 4096
 _HEADER = 16
 _BRANCH, _LEAF, _OVERFLOW = 1, 2, 4
-_BIG, _TABLE = 1, 2
+_BIG = 1
 _NONE = (1 << 64) - 1
 _META = struct.Struct("<IIQQ48s48sQQ")
 _TREE = struct.Struct("<IHHQQQQQ")
@@ -33,7 +33,10 @@ class Index:
     meaning: list[str] = field(default_factory=list)
     structure: list[int] = field(default_factory=list)
     tables: dict[bytes, list[tuple[bytes, bytes]]] = field(default_factory=dict)
+    newest_txn: int = 0
     _reached: set[int] = field(default_factory=set)
+    _free_keys: list[int] = field(default_factory=list)
+    _key_of: dict[int, int] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> Index:
@@ -43,9 +46,23 @@ class Index:
         index._parse()
         return index
 
-    def why(self, position: int) -> str:
-        """Why this byte means nothing, or ""."""
+    def why(self, position: int, bit: int | None = None) -> str:
+        """Why this byte means nothing, or ""; with ``bit``, why the flip of that bit does."""
+        if bit is not None and not self.meaning[position]:
+            return self._why_free_key(position, bit)
         return self.meaning[position]
+
+    def _why_free_key(self, position: int, bit: int) -> str:
+        """A list of free pages is named by the transaction that freed them, so that they are not
+        written to while a reader still sees them. A store that is opened anew has no such reader:
+        any transaction that has passed means the same.
+        """
+        for start in self._free_keys:
+            if start <= position < start + 8:
+                held = int.from_bytes(self.raw[start : start + 8], "little")
+                if 0 < held ^ (1 << (8 * (position - start) + bit)) <= self.newest_txn:
+                    return "a transaction that freed pages: any that has passed means the same"
+        return ""
 
     def _parse(self) -> None:
         metas = [_META.unpack_from(self.raw, number * PAGE + _HEADER) for number in (0, 1)]
@@ -53,13 +70,18 @@ class Index:
         for number in (0, 1):
             self._mark_meta(number, number == newest)
         _, _, _, _, free, main, last, _ = metas[newest]
+        self.newest_txn = metas[newest][7]
         freed: set[int] = set()
-        for key, value in self._tree(free):
+        for key, value, at in self._tree(free):
             count = struct.unpack_from("<Q", value)[0]
             assert len(key) == 8
             freed |= set(struct.unpack_from(f"<{count}Q", value, 8))
-        for name, value in self._tree(main):
-            self.tables[name] = list(self._tree(value))
+            # LMDB reserves room in these rows before it knows how many pages they will list.
+            end = 8 * (count + 1)
+            self._free_keys.append(self._key_of[at])
+            self._mark(at + end, len(value) - end, "behind the pages that a free list names")
+        for name, value, _ in self._tree(main):
+            self.tables[name] = [(key, row) for key, row, _ in self._tree(value)]
         assert not freed & self._reached
         for number in range(2, len(self.raw) // PAGE):
             if number > last:
@@ -83,11 +105,12 @@ class Index:
         if not newest:
             self._mark(at + _HEADER + 24, 96 + 8, "the trees of the older meta page")
 
-    def _tree(self, tree: bytes) -> list[tuple[bytes, bytes]]:
+    def _tree(self, tree: bytes) -> list[tuple[bytes, bytes, int]]:
+        """Its rows: key, value, and where in the file the value lies."""
         root = _TREE.unpack(tree)[7]
         return [] if root == _NONE else self._page(root)
 
-    def _page(self, number: int) -> list[tuple[bytes, bytes]]:
+    def _page(self, number: int) -> list[tuple[bytes, bytes, int]]:
         at = number * PAGE
         self._reached.add(number)
         own, _, flags, lower, upper = struct.unpack_from("<QHHHH", self.raw, at)
@@ -96,7 +119,7 @@ class Index:
         self._mark(at + lower, upper - lower, "the gap between a page's pointers and its rows")
         self.structure += [*range(at, at + 8), *range(at + 10, at + lower)]
         places = struct.unpack_from(f"<{(lower - _HEADER) // 2}H", self.raw, at + _HEADER)
-        found: list[tuple[bytes, bytes]] = []
+        found: list[tuple[bytes, bytes, int]] = []
         for order, place in enumerate(places):
             self.structure += range(at + place, at + place + 8)
             if flags & _BRANCH:
@@ -116,14 +139,15 @@ class Index:
         if length % 2:
             self._mark(at + length, 1, "the byte that makes a row's length even")
 
-    def _row(self, at: int) -> tuple[bytes, bytes]:
+    def _row(self, at: int) -> tuple[bytes, bytes, int]:
         low, high, flags, length = struct.unpack_from("<HHHH", self.raw, at)
         size = low | high << 16
         start = at + 8 + length
         key = self.raw[at + 8 : start]
         if not flags & _BIG:
             self._pad(at, 8 + length + size)
-            return key, self.raw[start : start + size]
+            self._key_of[start] = at + 8
+            return key, self.raw[start : start + size], start
         first = struct.unpack_from("<Q", self.raw, start)[0]
         self.structure += range(start, start + 8)
         self._pad(at, 8 + length + 8)
@@ -133,9 +157,10 @@ class Index:
         self._reached |= set(range(first, first + count))
         self._mark(place + 8, 2, "padding of a page's header")
         end = place + _HEADER + size
+        self._key_of[place + _HEADER] = at + 8
         self._mark(end, (first + count) * PAGE - end, "behind a long value")
         self.structure += [*range(place, place + 8), *range(place + 10, place + 16)]
-        return key, self.raw[place + _HEADER : end]
+        return key, self.raw[place + _HEADER : end], place + _HEADER
 
 
 @dataclass(frozen=True)
