@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from packages.streamdb.tests.crash.nursery import Nursery
@@ -99,7 +100,8 @@ def test_histories_that_meet_under_one_name(tmp_path):
 
 def test_closing_just_when_the_window_of_normal_durability_ends():
     """The thread that syncs must not clear the bell that closing has rung, and wait for ever."""
-    syncer = _Syncer(SimpleNamespace(env=SimpleNamespace(sync=lambda force: None)))
+    engine: Any = SimpleNamespace(env=SimpleNamespace(sync=lambda force: None))
+    syncer: Any = _Syncer(engine)
     closing = threading.Thread(target=syncer.close, daemon=True)
 
     def close_meanwhile(timeout_s: float) -> bool:
