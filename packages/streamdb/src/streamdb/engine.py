@@ -103,7 +103,11 @@ class Engine:
         self._lock_file = -1
         self._lock_map: mmap.mmap | None = None
         self.txnid: Any = None
-        self.env = self._open_env(map_bytes)
+        try:
+            self.env = self._open_env(map_bytes)
+        except BaseException:
+            self._close_lock_file()
+            raise
         try:
             self.tables = self._open_tables()
             self.txnid = self._find_txnid()
@@ -147,7 +151,6 @@ class Engine:
                 if "Cannot allocate memory" in str(error) and size // 2 >= needed:
                     size //= 2
                     continue
-                self._close_lock_file()
                 raise translate(error, "opening it") from error
 
     def _lmdb_open(self, index: Path, size: int) -> lmdb.Environment:
