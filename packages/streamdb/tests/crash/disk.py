@@ -22,8 +22,8 @@ from pathlib import Path, PurePosixPath
 from packages.streamdb.tests.crash.strace import Call
 
 _FORBIDDEN = {
-    "sync", "syncfs", "msync", "truncate", "link", "linkat", "symlink", "symlinkat", "rmdir",
-    "copy_file_range", "sendfile", "splice", "io_uring_setup", "pwritev", "pwritev2",
+    "sync", "syncfs", "msync", "truncate", "symlink", "symlinkat", "renameat",
+    "sendfile", "splice", "io_uring_setup", "pwritev", "pwritev2",
 }  # fmt: skip
 _UNLOGGED = "lock.mdb"
 """LMDB's lock file is written through a map; its content means nothing after a restart."""
@@ -105,6 +105,7 @@ class Disk:
         self._pending: list[Naming] = []
         self._positions: dict[tuple[int, int], int] = {}
         self._dsync: set[tuple[int, int]] = set()
+        self._moved = False
         for path, content in before.items():
             node = DIRECTORY if content is None else self._new_file(content)
             self._names[path] = self._certain[path] = node
@@ -159,24 +160,54 @@ class Disk:
     _on_open = _on_openat
 
     def _on_mkdir(self, call: Call) -> None:
-        path = call.paths[-1]
+        path = _named(call)
         self._name(call, Naming(call.start, call.end, _parent(path), path, DIRECTORY))
 
     _on_mkdirat = _on_mkdir
 
     def _on_unlink(self, call: Call) -> None:
-        path = call.paths[-1]
+        path = _named(call)
         self._name(call, Naming(call.start, call.end, _parent(path), path, None))
 
-    _on_unlinkat = _on_unlink
+    _on_unlinkat = _on_rmdir = _on_unlink
+
+    def _on_link(self, call: Call) -> None:
+        old, new = call.paths[-2:]
+        node = self._names[old]
+        self._name(call, Naming(call.start, call.end, _parent(new), new, node))
+
+    _on_linkat = _on_link
 
     def _on_rename(self, call: Call) -> None:
         old, new = call.paths[-2:]
-        assert _parent(old) == _parent(new)
         node = self._names[old]
-        self._name(call, Naming(call.start, call.end, _parent(new), new, node, old))
+        together = _parent(old) == _parent(new)
+        self._name(
+            call, Naming(call.start, call.end, _parent(new), new, node, old if together else None)
+        )
+        if not together:
+            self._name(call, Naming(call.start, call.end, _parent(old), old, None))
+        if node == DIRECTORY:
+            self._move_tree(old, new)
 
-    _on_renameat = _on_renameat2 = _on_rename
+    _on_renameat2 = _on_rename
+
+    def _move_tree(self, old: str, new: str) -> None:
+        """What lies in a directory goes with it; a cut that undoes this is not modelled."""
+        self._moved = True
+
+        def moved(path: str) -> str:
+            inside = path == old or path.startswith(old + "/")
+            return new + path[len(old) :] if inside else path
+
+        for names in (self._names, self._certain):
+            for path in [each for each in names if each.startswith(old + "/")]:
+                names[moved(path)] = names.pop(path)
+        for naming in self._pending:
+            if naming.directory == old or naming.directory.startswith(old + "/"):
+                naming.directory = moved(naming.directory)
+                naming.path = moved(naming.path)
+                naming.old = None if naming.old is None else moved(naming.old)
 
     def _name(self, call: Call, naming: Naming) -> None:
         naming.apply(self._names)
@@ -199,6 +230,9 @@ class Disk:
 
     def _on_ftruncate(self, call: Call) -> None:
         self._change(call, call.paths[0], int(call.text.rpartition(",")[2]), None)
+
+    def _on_copy_file_range(self, call: Call) -> None:
+        raise AssertionError(f"{call.paths} was copied inside the kernel: teach the harness")
 
     def _on_fallocate(self, call: Call) -> None:
         raise AssertionError(f"fallocate({call.text}): teach the harness about it")
@@ -242,8 +276,17 @@ class Disk:
         """How many changes may or may not be on the disk."""
         return len(self._pending) + sum(len(file.pending) for file in self.files.values())
 
+    def uncertain_files(self) -> list[str]:
+        """The paths of files of whose content something may or may not be there."""
+        return [
+            path
+            for path, node in self._names.items()
+            if node != DIRECTORY and self.files[node].pending
+        ]
+
     def lose(self, rng: random.Random) -> dict[str, bytes | None]:
         """One of the states in which the disk may be found: by path, None for directories."""
+        assert not self._moved, "a directory was renamed"
         kept = rng.choice([0.0, 0.1, 0.5, 0.9, 1.0])
         sector = rng.choice([512, 4096])
         names = dict(self._certain)
@@ -310,6 +353,11 @@ def _sectors(change: Change, sector: int) -> list[Change]:
         found.append(Change(change.start, change.end, at, piece, change.synced))
         at = end
     return found
+
+
+def _named(call: Call) -> str:
+    """The path that a call names, which may be relative to a descriptor's."""
+    return str(PurePosixPath(*call.paths))
 
 
 def _parent(path: str) -> str:

@@ -394,6 +394,22 @@ def mend(store: str, answers: str, key: str | None = None) -> dict[str, Any]:
         return damage_tasks.judge_mended(db, expected, [problem.path for problem in report.lost])
 
 
+def back_up(store: str, target: str, key: str | None = None) -> list[str]:
+    """Back a store up."""
+    with open_store(store, key=key, create=False) as db:
+        return [str(problem) for problem in db.backup(target).check.problems]
+
+
+def same_as(store: str, answers: str, key: str | None = None) -> list[str]:
+    """Whether a store gives the answers of another one, and is whole."""
+    expected = damage_tasks.load(answers)
+    with open_store(store, key=key, create=False) as db:
+        wrong = [str(problem) for problem in db.check().problems]
+        found = damage_tasks.answers(db)
+    found = json.loads(json.dumps(found))
+    return wrong + [f"{name} differ" for name in expected if found[name] != expected[name]]
+
+
 # -- several processes on the same paths -----------------------------------------------------------
 
 
