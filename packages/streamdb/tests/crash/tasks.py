@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from packages.streamdb.tests.crash import damage_tasks, workload
+from packages.streamdb.tests.crash.contender import Contender
 from packages.streamdb.tests.crash.workload import Step, Tag, content
 
 from streamdb.errors import NotFound, StreamDBError
@@ -23,7 +24,7 @@ from streamdb.store import StreamDB
 def preload() -> None:
     """Import what the tasks need, but open nothing."""
     import blake3  # noqa: F401
-    import google_crc32c  # noqa: F401
+    import crc32c  # noqa: F401
     import lmdb  # noqa: F401
 
     import streamdb.blocks
@@ -416,7 +417,7 @@ def same_as(store: str, answers: str, key: str | None = None) -> list[str]:
 def contend(store: str, log: str, name: str, seed: int, calls: int) -> int:
     """Random calls on a few paths that others use, too; reopening in between. Logs each call."""
     rng = random.Random(seed)
-    contender = Contender(log, name, rng)
+    contender = Contender(Log(log).say, name, rng)
     done = 0
     while done < calls:
         durability = rng.choice(["full", "normal"])
@@ -425,74 +426,6 @@ def contend(store: str, log: str, name: str, seed: int, calls: int) -> int:
                 contender.call(db)
                 done += 1
     return done
-
-
-class Contender:
-    """One of several processes; see :mod:`linear` for what its log must show."""
-
-    PATHS = ("a", "b/c", "b/d", "b/" + "x" * 600, "e")
-
-    def __init__(self, log: str, name: str, rng: random.Random) -> None:
-        self._log = Log(log)
-        self._name = name
-        self._rng = rng
-        self._number = 0
-
-    def call(self, db: StreamDB) -> None:
-        """One call, logged before and after."""
-        self._number += 1
-        path = self._rng.choice(self.PATHS)
-        name = f"{self._name}-{self._number}"
-        value = f"{name}:" + "v" * self._rng.choice([0, 100, 30_000])
-        kind = self._rng.choice(["put", "put", "get", "get", "get", "delete", "swap"])
-        start = time.monotonic_ns()
-        if kind != "get":
-            # In case this process is killed inside of the call.
-            self._say("put" if kind != "delete" else "delete", path, value, name, start, None)
-        seen = getattr(self, "_" + kind)(db, path, value, name)
-        end = time.monotonic_ns()
-        if kind == "get" or seen is None:
-            self._say("get", path, seen or "", name, start, end)
-        else:
-            self._say("put" if kind != "delete" else "delete", path, seen, name, start, end)
-
-    def _say(
-        self, kind: str, path: str, value: str, name: str, start: int, end: int | None
-    ) -> None:
-        value = value.partition(":")[0] if kind != "delete" else ""
-        self._log.say(json.dumps([kind, path, value, name, start, end]))
-
-    def _put(self, db: StreamDB, path: str, value: str, name: str) -> str | None:
-        db.write_document(path, value.encode(), origin=name)
-        return value
-
-    def _swap(self, db: StreamDB, path: str, value: str, name: str) -> str | None:
-        with db.transaction(origin=name) as together:
-            together.write_document(path, value.encode())
-        return value
-
-    def _delete(self, db: StreamDB, path: str, value: str, name: str) -> str | None:
-        try:
-            with db.transaction(origin=name) as together:
-                together.delete(path)
-        except NotFound:
-            return None
-        return value
-
-    def _get(self, db: StreamDB, path: str, value: str, name: str) -> str | None:
-        how = self._rng.randrange(4)
-        try:
-            if how == 0:
-                with db.get_stream(path) as file:
-                    return file.read().decode()
-            if how == 1:
-                return db.get_many([path]).get(path, b"").decode()
-            if how == 2:
-                with db.snapshot() as state:
-                    return state.get(path).decode()
-            return db.get(path).decode()
-        except NotFound:
-            return None
 
 
 def contended(store: str) -> dict[str, Any]:
