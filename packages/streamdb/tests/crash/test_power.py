@@ -105,7 +105,7 @@ def _in_hex(text: str) -> str:
     return re.sub(r'"(/[^"]*)"', turn, text)
 
 
-def _states(cut: int, count: int = 300) -> list[dict]:
+def _states(cut: int, count: int = 120) -> list[dict]:
     found = []
     for seed in range(count):
         disk = Disk(Path("/r"), {})
