@@ -205,7 +205,9 @@ def measure(chosen: argparse.Namespace, work: Path) -> dict[str, Any]:
             f"{work} has {free / 1e9:.0f} GB free, up to {wanted / 1e9:.0f} GB are needed: "
             "choose another folder with --work, or fewer documents"
         )
-    make_ready(chosen.stores, chart=chosen.chart is not None, folder=chosen.peers, say=say)
+    others = ["numpy"] if any(name.endswith("-music") for name in chosen.names) else []
+    others += ["PIL"] if chosen.chart else []
+    make_ready(chosen.stores, others, chosen.peers, say)
     opened = openers(chosen.stores)
     for name in chosen.stores:
         if name not in opened:
@@ -282,7 +284,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if chosen.source:
             if chosen.chart:
-                make_ready((), chart=True, folder=chosen.peers, say=say)
+                make_ready((), ["PIL"], chosen.peers, say)
             return finish(chosen, json.loads(chosen.source.read_text()))
         if work is None:
             # Not TMPDIR: that is often in memory, where nothing is ever put on a disk.

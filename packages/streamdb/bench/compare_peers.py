@@ -39,10 +39,10 @@ def has_wheel(module: str) -> bool:
     return module != "plyvel" or sys.version_info < (3, 13)
 
 
-def missing(stores: Sequence[str], *, chart: bool) -> list[str]:
-    """The modules that are needed for these stores and cannot be imported."""
+def missing(stores: Sequence[str], others: Sequence[str]) -> list[str]:
+    """The modules that are needed for these stores, or beside them, and cannot be imported."""
     modules = [_MODULES[name] for name in stores if name in _MODULES]
-    wanted = dict.fromkeys([*modules, "numpy", *(["PIL"] if chart else [])])
+    wanted = dict.fromkeys([*modules, *others])
     return [name for name in wanted if has_wheel(name) and not _can_import(name)]
 
 
@@ -55,7 +55,7 @@ def _can_import(module: str) -> bool:
 
 
 def make_ready(
-    stores: Sequence[str], *, chart: bool, folder: Path, say: Callable[[str], None]
+    stores: Sequence[str], others: Sequence[str], folder: Path, say: Callable[[str], None]
 ) -> None:
     """Install what is missing into ``folder``, which is announced, and import from there.
 
@@ -64,7 +64,7 @@ def make_ready(
     """
     site = folder / f"lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
     for known in (False, True):
-        if not missing(stores, chart=chart):
+        if not missing(stores, others):
             return
         # Behind everything else: what this Python has already stays as it is.
         if known:
@@ -72,7 +72,7 @@ def make_ready(
         if site.is_dir() and str(site) not in sys.path:
             sys.path.append(str(site))
         importlib.invalidate_caches()
-    still = missing(stores, chart=chart)
+    still = missing(stores, others)
     if still:
         raise NotInstalled(f"{', '.join(still)} cannot be imported from {folder}; remove it")
 
