@@ -164,8 +164,8 @@ def test_wrong_usage_names_the_groups(machine, argv):
 
 def test_the_media_group_is_what_the_tests_encode_with(machine):
     result = machine.host_tools("--dry-run", "media")
-    packages = "flac lame opus-tools sox vorbis-tools"
+    packages = "flac lame opus-tools sox strace vorbis-tools"
     assert result.stdout == f"apt-get install --no-install-recommends {packages}\n"
-    for program in ("flac", "lame", "opusenc", "oggenc", "sox"):
+    for program in ("flac", "lame", "opusenc", "oggenc", "sox", "strace"):
         machine.add(program)
     assert machine.host_tools("--dry-run", "media").stdout == ""

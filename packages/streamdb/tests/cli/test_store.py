@@ -151,7 +151,7 @@ def test_a_passphrase_is_asked_for(run, here, monkeypatch, cheap_scrypt):
         return typed.pop(0)
 
     monkeypatch.setattr("getpass.getpass", getpass)
-    typed = ["correct horse battery", "correct horse batery"]
+    typed = ["correct horse battery", "correct horse butter"]
     assert run("init", "s.sdb", "--passphrase").code == 2
     assert not (here / "s.sdb").exists()
     typed = ["correct horse battery"] * 2
