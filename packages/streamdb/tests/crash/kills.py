@@ -109,7 +109,10 @@ class Rounds:
     def _play_writing(self, number: int, aim: str) -> list[str]:
         rng = self._rng
         count = rng.choice([1, 1, 2, 3])
-        running = [self._start_writer(number, at, aim) for at in range(count)]
+        running = [self._start_writer(number, 0, aim)]
+        # Opening is over in a moment: not to be late for it, kill before anything else begins.
+        wrong = self._aim(running[0], aim) if aim == "open" else []
+        running += [self._start_writer(number, at, aim) for at in range(1, count)]
         stop = self._room / f"stop-{number}"
         readers = [
             self._nursery.start(
@@ -122,7 +125,8 @@ class Rounds:
             )
             for _ in range(rng.choice([0, 1, 2]))
         ]
-        wrong = self._aim(running[0], aim)
+        if aim != "open":
+            wrong += self._aim(running[0], aim)
         if readers and rng.random() < 0.4:
             readers[0].kill()
             self.tally.readers_killed += 1
@@ -167,7 +171,7 @@ class Rounds:
             if not self._await(writer, aim, skipped):
                 return [f"a writer hung in {writer.said().doing(writer.steps)!r}"]
         if aim == "open":
-            time.sleep(rng.uniform(0, 0.03))
+            time.sleep(rng.uniform(0, 0.012))
         elif rng.random() < 0.8:
             time.sleep(rng.choice([0, 10 ** rng.uniform(-4, -1.5)]))
         writer.child.kill()
@@ -196,7 +200,9 @@ class Rounds:
             end = time.monotonic() + _PATIENCE_S
             while writer.said().done <= before and not writer.child.ended:
                 if time.monotonic() > end:
-                    wrong.append("a writer hangs after another one was killed")
+                    doing = writer.said().doing(writer.steps)
+                    wrong.append(f"a writer hangs in {doing!r} after another one was killed")
+                    writer.child.tell_where()
                     break
                 time.sleep(0.001)
         return wrong

@@ -10,6 +10,7 @@ never opens a store: LMDB's handles do not survive a fork.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import itertools
 import json
 import os
@@ -71,11 +72,18 @@ class Child:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
 
+    def tell_where(self) -> None:
+        """Make a child that hangs print, on stderr, where each of its threads is."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGUSR1)
+        time.sleep(0.5)
+
     def wait(self, timeout_s: float = 60.0) -> Outcome:
         """Wait for the end; a task that takes longer is killed and counts as hung."""
         status = self._nursery.wait(self.pid, timeout_s)
         hung = status is None
         if hung:
+            self.tell_where()
             self.kill()
             self._nursery.wait(self.pid, 30)
         answer: dict[str, Any] = {}
@@ -245,6 +253,7 @@ def _in_child(line: bytes) -> None:
     code = 1
     try:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        faulthandler.register(signal.SIGUSR1, all_threads=True)
         os.dup2(2, 1)  # what a task prints must not be taken for an answer
         perform(json.loads(line))
         code = 0
