@@ -168,6 +168,15 @@ class Realtime(Table):
     stat_interval_s: int = option(
         10, unit="s", why="Interval of the kernel's memory statistics.", ge=1, le=120
     )
+    percpu_free_fraction: int = option(
+        1024,
+        unit="1/n of memory",
+        why="Each zone of memory keeps at most 1/n of itself as free pages that belong to single "
+        "CPUs. The kernel lets these lists grow to an eighth, and then empties them thousands of "
+        "pages at a time under the lock of the zone.",
+        ge=8,
+        le=65536,
+    )
     transparent_huge_pages: Literal["always", "madvise", "never"] = option(
         "madvise",
         why="Compaction for huge pages stalls threads; madvise leaves it to those who ask.",

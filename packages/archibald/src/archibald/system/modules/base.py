@@ -182,7 +182,7 @@ def _quiet() -> list[Contribution]:
     # A journal in memory counts as used memory, in files of 8 MiB unless told otherwise.
     journal = File(
         "/etc/systemd/journald.conf.d/archibald.conf",
-        b"[Journal]\nStorage=volatile\nRuntimeMaxUse=8M\nRuntimeMaxFileSize=1M\n",
+        b"[Journal]\nStorage=volatile\nRuntimeMaxUse=8M\nRuntimeMaxFileSize=512K\n",
     )
     found = contributions(_because("the live system's journal stays small"), journal)
     for name, what in _DISTURBING_TIMERS.items():
