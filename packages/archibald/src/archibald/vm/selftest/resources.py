@@ -29,6 +29,16 @@ BOOT_S = 12.0
 #: /proc/meminfo as the self-test's unit found it, before anything of the self-test was loaded.
 AT_REST = "/run/archibald-meminfo"
 
+#: The largest processes at that time: private KiB and name, a line each.
+PROCESSES_AT_REST = "/run/archibald-processes"
+
+#: A CPU's list of free pages in /proc/zoneinfo; the kernel does not count them as free.
+_PER_CPU_FREE = re.compile(r"^ +count: +(\d+)$", re.MULTILINE)
+
+#: What of /proc/meminfo explains the figure.
+_TOLD = ("MemTotal", "MemAvailable", "MemFree", "Buffers", "Cached", "AnonPages", "Shmem",
+         "SReclaimable", "SUnreclaim", "KernelStack", "PageTables", "VmallocUsed")  # fmt: skip
+
 
 def idle_memory(reader: Reader, expected: Expectation) -> tuple[Check, dict[str, float]]:
     """Memory in use at rest, without the self-test's own share."""
@@ -37,20 +47,34 @@ def idle_memory(reader: Reader, expected: Expectation) -> tuple[Check, dict[str,
 
     def judge() -> Verdict:
         try:
-            meminfo, own_mib = parse_kib_lines(reader.text(AT_REST)), 0.0
+            text, own_mib = reader.text(AT_REST), 0.0
+            meminfo = parse_kib_lines(text)
         except UnreadableError:
-            meminfo = parse_kib_lines(reader.text("/proc/meminfo"))
+            text = reader.text("/proc/meminfo")
+            meminfo = parse_kib_lines(text)
             own_mib = parse_kib_lines(reader.text("/proc/self/smaps_rollup"))["Pss_Anon"] / 1024
         used = (meminfo["MemTotal"] - meminfo["MemAvailable"]) / 1024
         figures["idle_memory_mib"] = round(used - own_mib, 1)
-        evidence = (
-            f"MemTotal {meminfo['MemTotal']} kB, MemAvailable {meminfo['MemAvailable']} kB, "
-            f"used {used:.1f} MiB, of that the self-test {own_mib:.1f} MiB"
+        evidence = "; ".join(
+            (
+                ", ".join(f"{name} {meminfo[name]} kB" for name in _TOLD if name in meminfo),
+                f"pages in per-CPU free lists: {sum(map(int, _PER_CPU_FREE.findall(text)))}",
+                f"used {used:.1f} MiB, of that the self-test {own_mib:.1f} MiB",
+                f"processes: {_processes(reader)}",
+            )
         )
         return verdict(used - own_mib <= limit, f"{used - own_mib:.1f} MiB", evidence)
 
     check = make_check("resources.idle-memory", GROUP, f"at most {limit} MiB", judge)
     return check, figures
+
+
+def _processes(reader: Reader) -> str:
+    try:
+        lines = reader.text(PROCESSES_AT_REST).splitlines()
+    except UnreadableError:
+        return "not noted"
+    return ", ".join(f"{name} {kib} kB" for kib, _, name in (line.partition(" ") for line in lines))
 
 
 def parse_kib_lines(text: str) -> dict[str, int]:
