@@ -158,5 +158,14 @@ def test_groups_are_joined_and_each_package_is_named_once(machine):
 def test_wrong_usage_names_the_groups(machine, argv):
     result = machine.host_tools(*argv)
     assert result.returncode == 2
-    assert "build check vm window" in result.stderr
+    assert "build check media vm window" in result.stderr
     assert machine.asked_apt() == []
+
+
+def test_the_media_group_is_what_the_tests_encode_with(machine):
+    result = machine.host_tools("--dry-run", "media")
+    packages = "flac lame opus-tools sox strace vorbis-tools"
+    assert result.stdout == f"apt-get install --no-install-recommends {packages}\n"
+    for program in ("flac", "lame", "opusenc", "oggenc", "sox", "strace"):
+        machine.add(program)
+    assert machine.host_tools("--dry-run", "media").stdout == ""

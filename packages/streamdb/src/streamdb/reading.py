@@ -1,0 +1,172 @@
+"""The questions that can be asked of a store, a snapshot and a transaction alike."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+
+from streamdb.model import GUID, Change, Entry, Stat, Version
+from streamdb.paths import validate, validate_prefix, validate_suffix
+from streamdb.view import View
+
+if TYPE_CHECKING:
+    from streamdb.query import Query
+
+
+class Readable:
+    """What is asked of one state of the store; where that state comes from, ``_view`` says."""
+
+    def _view(self, path: str | None = None) -> AbstractContextManager[View]:
+        """A view for one question, about ``path`` or (None) about anything."""
+        raise NotImplementedError
+
+    def get(self, path: str) -> bytes:
+        """The data of the document at ``path``.
+
+        Raises:
+            NotFound: there is none; CorruptData: it is damaged (never wrong bytes).
+        """
+        with self._view(path) as view:
+            return view.get(path)
+
+    def get_many(self, names: Iterable[str]) -> dict[str, bytes]:
+        """The data of several documents, all of one state; paths without one are left out."""
+        with self._view() as view:
+            return view.get_many(names)
+
+    def get_stream(self, path: str) -> io.BufferedReader:
+        """The document as a file to read: seekable, checked chunk by chunk, in constant memory.
+
+        It shows the version that was current when it was opened.
+
+        >>> import tempfile
+        >>> from streamdb import StreamDB
+        >>> with StreamDB.open(tempfile.mkdtemp()) as db:
+        ...     _ = db.write_document("a", b"0123456789")
+        ...     with db.get_stream("a") as file:
+        ...         file.seek(7), file.read()
+        (7, b'789')
+        """
+        with self._view(path) as view:
+            return view.stream(path)
+
+    def stat(self, path: str) -> Stat:
+        """What is known of a document without reading its data.
+
+        Raises:
+            NotFound: there is none.
+        """
+        with self._view(path) as view:
+            return view.stat(path)
+
+    def exists(self, path: str) -> bool:
+        """Whether there is a document at ``path``."""
+        with self._view(path) as view:
+            return view.record(validate(path)) is not None
+
+    def paths_of(self, name: str | GUID) -> list[str]:
+        """All paths of the document at a path, sorted; also of a GUID, which may take a full scan.
+
+        Raises:
+            NotFound: there is no such document.
+        """
+        with self._view() as view:
+            return view.paths_of(name)
+
+    def search(
+        self, prefix: str = "", *, limit: int | None = None, after: str | None = None
+    ) -> list[str]:
+        """The paths that begin with ``prefix``, sorted; ``limit`` at most, after ``after``.
+
+        >>> import tempfile
+        >>> from streamdb import StreamDB
+        >>> with StreamDB.open(tempfile.mkdtemp()) as db:
+        ...     for name in ("drums/kick", "drums/snare", "bass/sub"):
+        ...         _ = db.write_document(name, b"x")
+        ...     db.search("drums/", limit=1), db.search("drums/", after="drums/kick")
+        (['drums/kick'], ['drums/snare'])
+        """
+        with self._view() as view:
+            return view.search(validate_prefix(prefix), limit, after)
+
+    def search_suffix(
+        self, suffix: str, *, limit: int | None = None, after: str | None = None
+    ) -> list[str]:
+        """The paths that end with ``suffix``, sorted from their last byte to their first.
+
+        >>> import tempfile
+        >>> from streamdb import StreamDB
+        >>> with StreamDB.open(tempfile.mkdtemp()) as db:
+        ...     for name in ("a/kick.wav", "b/kick.wav", "b/kick.mid"):
+        ...         _ = db.write_document(name, b"x")
+        ...     db.search_suffix("/kick.wav")
+        ['a/kick.wav', 'b/kick.wav']
+        """
+        with self._view() as view:
+            return view.search_suffix(validate_suffix(suffix), limit, after)
+
+    def find(self, query: str | Query, *, limit: int | None = None) -> list[str]:
+        """The paths of the documents that a query means, such as ``rate=96000 tempo=118..122``.
+
+        Raises:
+            InvalidQuery: with the column, and what is allowed there.
+        """
+        asked = parsed(query)
+        with self._view() as view:
+            return list(view.find(asked, limit))
+
+    def count(self, prefix: str = "") -> int:
+        """How many paths begin with ``prefix``; one look-up for a directory (``"drums/"``)."""
+        with self._view() as view:
+            return view.count(validate_prefix(prefix))
+
+    def children(
+        self, directory: str = "", *, limit: int | None = None, after: str | None = None
+    ) -> list[Entry]:
+        """What lies right below a directory ("" for the top), in the order of the paths.
+
+        ``after`` is the name of the entry to go on behind, with a slash if it was a directory.
+        """
+        with self._view() as view:
+            inside = validate_prefix(directory).rstrip("/")
+            return list(view.children(inside, limit, after))
+
+    def history(self, path: str) -> list[Version]:
+        """The current version of a path and the old ones that are kept, the newest first.
+
+        Raises:
+            NotFound: there is none.
+        """
+        with self._view(path) as view:
+            return view.history(path)
+
+    def get_version(self, path: str, version: int) -> bytes:
+        """The data of a kept version.
+
+        Raises:
+            NotFound: that version is not kept.
+        """
+        with self._view(path) as view:
+            return view.get_version(path, version)
+
+    def changes(self, since: int = 0, *, limit: int | None = None) -> list[Change]:
+        """The changes after number ``since``, the oldest first.
+
+        Raises:
+            FeedTrimmed: the feed no longer reaches back that far.
+        """
+        with self._view() as view:
+            return list(view.changes(since, limit))
+
+
+def parsed(query: str | Query) -> Query:
+    """A query, parsed if it is text.
+
+    Raises:
+        InvalidQuery: it cannot be understood.
+    """
+    from streamdb.query import parse
+
+    return parse(query) if isinstance(query, str) else query

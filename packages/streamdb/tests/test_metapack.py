@@ -1,0 +1,111 @@
+"""Metadata: what is taken, what is refused, and that it comes back."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamdb import metapack, zstd
+from streamdb.errors import CorruptData, InvalidMetadata
+from streamdb.metapack import Packer, from_json, to_json
+
+TEXT = st.text(st.characters(codec="utf-8"), max_size=10)
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**60), 2**60)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(codec="utf-8"))
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(st.dictionaries(TEXT, VALUES, max_size=8))
+def test_metadata_comes_back(metadata):
+    packer = Packer(lambda number: None)
+    assert from_json(packer.unpack(packer.pack(to_json(metadata)))) == metadata
+
+
+@pytest.mark.parametrize(
+    ("metadata", "says"),
+    [
+        ([1], "list"),
+        ("text", "str"),
+        ({1: 2}, "not text: 1"),
+        ({"a": {2: 3}}, "in a"),
+        ({"a": float("nan")}, "nan"),
+        ({"a": [float("inf")]}, "inf"),
+        ({"a": b"bytes"}, "bytes"),
+        ({"a": object()}, "object"),
+        ({"a": "\udcff"}, "JSON"),
+        ({"a": "x" * (1 << 20)}, "limit"),
+    ],
+)
+def test_what_is_no_json_is_refused_by_name(metadata, says):
+    with pytest.raises(InvalidMetadata) as caught:
+        to_json(metadata)
+    assert says in str(caught.value)
+    assert caught.value.next_step
+
+
+def test_endless_nesting_is_refused():
+    endless: dict[str, object] = {}
+    endless["a"] = endless
+    with pytest.raises(InvalidMetadata, match="32 levels"):
+        to_json(endless)
+
+
+def test_nothing_is_nothing():
+    assert to_json(None) == to_json({}) == b""
+    packer = Packer(lambda number: None)
+    assert packer.pack(b"") == packer.unpack(b"") == b""
+    assert from_json(b"") == {}
+
+
+def test_large_metadata_needs_no_dictionary():
+    packer = Packer(lambda number: None)
+    encoded = to_json({"text": "kick " * 50_000})
+    packed = packer.pack(encoded)
+    assert len(packed) < 1000
+    assert Packer(lambda number: None).unpack(packed) == encoded
+
+
+def test_a_trained_dictionary_is_found_again_by_its_number():
+    samples = [
+        to_json({"title": f"Kick {n}", "tempo": 60 + n % 120, "vendor": "Nobody & Sons"})
+        for n in range(metapack.TRAIN_AFTER)
+    ]
+    packer = Packer(lambda number: None)
+    plain = [packer.pack(sample) for sample in samples]
+    taken = packer.take_samples()
+    assert taken == samples
+    assert packer.take_samples() is None
+    content = zstd.train(taken, metapack.DICTIONARY_BYTES)
+    packer.add(3, content, use=True)
+    packed = [packer.pack(sample) for sample in samples]
+    assert sum(map(len, packed)) < sum(map(len, plain))
+    asked = []
+
+    def load(number):
+        asked.append(number)
+        return content
+
+    other = Packer(load)
+    assert [other.unpack(each) for each in packed] == samples
+    assert asked == [3]
+    with pytest.raises(CorruptData, match="dictionary 3"):
+        Packer(lambda number: None).unpack(packed[0])
+
+
+@given(st.binary(max_size=60))
+def test_damaged_metadata_is_an_error_and_no_crash(packed):
+    packer = Packer(lambda number: None)
+    try:
+        from_json(packer.unpack(packed))
+    except CorruptData:
+        return
