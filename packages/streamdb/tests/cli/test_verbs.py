@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import threading
 
 import pytest
 
@@ -130,6 +131,15 @@ def test_put_reads_facts_from_a_pipe_too(run, library, here):
     assert run("put", "x", "samples").code == 2
 
 
+def test_put_takes_what_a_pipe_gives(run, library, here):
+    os.mkfifo(here / "pipe")
+    writer = threading.Thread(target=lambda: (here / "pipe").write_bytes(b"from a pipe"))
+    writer.start()
+    assert run("put", "piped.txt", "pipe").code == 0
+    writer.join()
+    assert run("get", "piped.txt").out == "from a pipe"
+
+
 def test_stat(run, library):
     fields = dict(line.split("\t") for line in run("stat", "drums/kick.wav").lines)
     assert fields["size"] == "3884 bytes"
@@ -196,8 +206,20 @@ def test_tree(run, library):
     ]
     shape = run("tree", "drums", "--json").json
     assert shape["documents"] == 3
-    assert shape["tree"][0]["children"][0]["name"] == "deep kick.wav"
+    assert [(each["name"], each["level"]) for each in shape["entries"]] == [
+        ("808", 1),
+        ("deep kick.wav", 2),
+        ("kick.wav", 1),
+        ("snare.wav", 1),
+    ]
     assert run("tree", "nothing").code == 1
+
+
+def test_trees_may_be_deep(run, here):
+    with StreamDB.open(here / "l.sdb") as db:
+        db.write_document("/".join("a" * 2000), b"x")
+    assert len(run("tree").lines) == 2001
+    assert run("tree", "--json").json["entries"][-1]["level"] == 2000
 
 
 def test_search(run, library):
@@ -260,6 +282,12 @@ def test_rm(run, library):
     assert (unasked.code, unasked.json["error"]) == (3, "NotConfirmed")
     assert run("rm", "-r", "drums/", "loops", "--yes", "--json").json["count"] == 5
     assert paths(run) == []
+
+
+def test_rm_of_everything(run, library):
+    assert run("rm", "-r", "/").code == 3
+    assert run("rm", "-r", "", "--yes").code == 2
+    assert run("rm", "-r", "/", "--yes").out == "deleted 7 documents\n"
 
 
 def test_rm_asks_on_a_terminal(run, library, monkeypatch):
@@ -327,7 +355,9 @@ def test_history_and_restore(run, library):
     assert run("history", "nothing").code == 1
 
 
-def test_changes(run, library):
+def test_changes(run, library, monkeypatch):
+    monkeypatch.setattr("streamdb.cli.versions._PAGE", 3)
+    assert len(run("changes").lines) == 7
     lines = [line.split("\t") for line in run("changes", "--limit", "2").lines]
     assert [line[:2] for line in lines] == [["1", "put"], ["2", "put"]]
     run("mv", "readme.txt", "r.txt")

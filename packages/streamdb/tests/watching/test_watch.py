@@ -28,13 +28,12 @@ class Watched:
         self.happened: list[Happened] = []
         self.error: BaseException | None = None
         self.db = StreamDB.open(tmp_path / "s.sdb", durability="bulk")
-        options = {key: work.pop(key) for key in ("rescan_s",) if key in work}
+        options = {key: work.pop(key) for key in ("rescan_s", "settling") if key in work}
         self.watcher = Watcher(
             self.db,
             Work(self.folder, **{"delete": True, **work}),
             tell=self.happened.append,
-            settling=QUICK,
-            **options,
+            **{"settling": QUICK, **options},
         )
         self.thread = threading.Thread(target=self._run, daemon=True)
 
@@ -107,7 +106,7 @@ def test_new_changed_and_deleted_files(watch):
 
 
 def test_a_file_is_stored_when_it_is_complete(watch):
-    watched = watch().start()
+    watched = watch(settling=Settling(quiet_s=3.0, closed_s=0.05)).start()
     with (watched.folder / "take.wav").open("wb") as file:
         for _ in range(8):
             file.write(b"x" * 1000)

@@ -41,7 +41,7 @@ def rm(
     """Delete documents: all of those that are named, or none.
 
     What is deleted can be restored as long as its versions are kept: see streamdb history.
-    Deleting folders asks first; without a terminal it wants --yes.
+    Deleting folders asks first; without a terminal it wants --yes. The path / means everything.
     """
     with open_store(access, write=not dry_run) as db:
         names = _all_named(db, paths, recursive)

@@ -65,14 +65,9 @@ def put(path: str, file: str, fields: tuple[str, ...], access: Access, as_json: 
     extra = dict(_field(text) for text in fields)
     with open_store(access, write=True) as db:
         if file == "-":
-            _put_input(db, path, extra)
+            _put_stream(db, sys.stdin.buffer, path, extra)
         else:
-            from streamdb.importing.source import take
-
-            try:
-                take(db, Path(file).resolve(strict=True), path, stop=threading.Event(), extra=extra)
-            except FileNotFoundError:
-                raise NotFound(f"there is no file {file!r}", next_step="name a file") from None
+            _put_file(db, Path(file), path, extra)
         known = db.stat(path)
     if as_json:
         print_json(stat_dict(known))
@@ -81,13 +76,27 @@ def put(path: str, file: str, fields: tuple[str, ...], access: Access, as_json: 
     return EXIT_OK
 
 
-def _put_input(db: StreamDB, path: str, extra: dict[str, Any]) -> None:
+def _put_file(db: StreamDB, file: Path, path: str, extra: dict[str, Any]) -> None:
+    from streamdb.importing.source import take
+
+    try:
+        if file.is_file():
+            take(db, file.resolve(), path, stop=threading.Event(), extra=extra)
+        else:
+            # A pipe, as the shell's <(command) makes one.
+            with file.open("rb") as stream:
+                _put_stream(db, stream, path, extra)
+    except FileNotFoundError:
+        raise NotFound(f"there is no file {str(file)!r}", next_step="name a file") from None
+
+
+def _put_stream(db: StreamDB, stream: BinaryIO, path: str, extra: dict[str, Any]) -> None:
     from streamdb.metadata import describe
 
     # Describing wants to seek, which a pipe cannot.
     with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as spooled:
         held = cast("BinaryIO", spooled)
-        while piece := sys.stdin.buffer.read(_PIECE):
+        while piece := stream.read(_PIECE):
             held.write(piece)
         held.seek(0)
         described = describe(held, path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import click
@@ -99,13 +100,17 @@ def _long(db: StreamDB, entry: Entry) -> tuple[str, ...]:
     return (entry.name, size, time_text(known.mtime_ns), *fact_texts(known.metadata))
 
 
-def _entry_dict(db: StreamDB, entry: Entry, long: bool) -> dict[str, Any]:
-    shape: dict[str, Any] = {
+def _entry_shape(entry: Entry) -> dict[str, Any]:
+    return {
         "name": entry.name,
         "path": entry.path,
         "type": "folder" if entry.is_dir else "document",
         "documents": entry.documents,
     }
+
+
+def _entry_dict(db: StreamDB, entry: Entry, long: bool) -> dict[str, Any]:
+    shape = _entry_shape(entry)
     if long and not entry.is_dir:
         shape |= stat_dict(db.stat(entry.path))
     return shape
@@ -121,52 +126,63 @@ def _entry_dict(db: StreamDB, entry: Entry, long: bool) -> dict[str, Any]:
 @store_options
 @json_option
 def tree(folder: str, depth: int | None, folders: bool, access: Access, as_json: bool) -> int:
-    """Show FOLDER (default: the top) and what is below it as a tree."""
+    """Show FOLDER (default: the top) and what is below it as a tree.
+
+    As JSON it is one list, in the order of the tree, each entry with its level.
+    """
     top = folder.rstrip("/")
     with open_store(access) as db, db.snapshot() as state:
         need_entries(db, top)
+        nodes = _walk(state, top, depth, folders)
         if as_json:
             total = state.count(f"{top}/" if top else "")
-            nested = _nested(state, top, depth, folders)
-            print_json({"folder": top, "documents": total, "tree": nested})
+            listed = [{**_entry_shape(node.entry), "level": len(node.last)} for node in nodes]
+            print_json({"folder": top, "documents": total, "entries": listed})
         else:
             click.echo(shown(top) or ".")
-            print_paths(_lines(state, top, "", depth, folders))
+            print_paths(_line(node) for node in nodes)
     return EXIT_OK
 
 
-def _chosen(state: Readable, folder: str, folders: bool) -> Iterator[Entry]:
-    return (entry for entry in entries(state, folder) if entry.is_dir or not folders)
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """An entry in a tree: for each level whether it is the last there; whether it is closed."""
+
+    entry: Entry
+    last: tuple[bool, ...]
+    closed: bool
 
 
-def _lines(
-    state: Readable, folder: str, indent: str, depth: int | None, folders: bool
-) -> Iterator[str]:
-    found = _chosen(state, folder, folders)
-    entry = next(found, None)
-    while entry is not None:
-        following = next(found, None)
-        branch, below = ("├── ", "│   ") if following is not None else ("└── ", "    ")
-        closed = entry.is_dir and (depth == 1)
-        count = f"  ({entry.documents:,})" if closed else ""
-        yield f"{indent}{branch}{shown(_name(entry))}{count}"
+def _walk(state: Readable, top: str, depth: int | None, folders: bool) -> Iterator[_Node]:
+    """The tree, folder before content; paths may have two thousand levels, so no recursion."""
+    levels = [_with_last(entry for entry in entries(state, top) if entry.is_dir or not folders)]
+    marks: list[bool] = []
+    while levels:
+        step = next(levels[-1], None)
+        if step is None:
+            levels.pop()
+            del marks[-1:]
+            continue
+        entry, is_last = step
+        closed = entry.is_dir and len(levels) == depth
+        yield _Node(entry, (*marks, is_last), closed)
         if entry.is_dir and not closed:
-            deeper = None if depth is None else depth - 1
-            yield from _lines(state, entry.path, indent + below, deeper, folders)
-        entry = following
+            below = entries(state, entry.path)
+            levels.append(_with_last(each for each in below if each.is_dir or not folders))
+            marks.append(is_last)
 
 
-def _nested(state: Readable, folder: str, depth: int | None, folders: bool) -> list[dict[str, Any]]:
-    found = []
-    for entry in _chosen(state, folder, folders):
-        shape: dict[str, Any] = {
-            "name": entry.name,
-            "path": entry.path,
-            "type": "folder" if entry.is_dir else "document",
-            "documents": entry.documents,
-        }
-        if entry.is_dir and depth != 1:
-            deeper = None if depth is None else depth - 1
-            shape["children"] = _nested(state, entry.path, deeper, folders)
-        found.append(shape)
-    return found
+def _with_last(found: Iterator[Entry]) -> Iterator[tuple[Entry, bool]]:
+    """Each entry, and whether it is the last."""
+    held = next(found, None)
+    while held is not None:
+        following = next(found, None)
+        yield held, following is None
+        held = following
+
+
+def _line(node: _Node) -> str:
+    indent = "".join("    " if last else "│   " for last in node.last[:-1])
+    branch = "└── " if node.last[-1] else "├── "
+    count = f"  ({node.entry.documents:,})" if node.closed else ""
+    return f"{indent}{branch}{shown(_name(node.entry))}{count}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import json
 import sys
 from collections.abc import Iterable, Sequence
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from streamdb.model import Stat
 
+_TABLE_ROWS = 1000
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -71,13 +73,16 @@ def print_rows(
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     columns = set(right)
-    for at, head in enumerate(heads):
-        table.add_column(head, justify="right" if at in columns else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(shown(value)) for value in row))
-    Console(highlight=False).print(table)
+    waiting = iter(rows)
+    # A table is held in memory until it is drawn: long ones are drawn in parts.
+    while part := list(itertools.islice(waiting, _TABLE_ROWS)):
+        table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        for at, head in enumerate(heads):
+            table.add_column(head, justify="right" if at in columns else "left", overflow="fold")
+        for row in part:
+            table.add_row(*(Text(shown(value)) for value in row))
+        Console(highlight=False).print(table)
 
 
 def size_text(count: float) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import itertools
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +14,11 @@ from streamdb.cli.output import on_terminal, print_json, print_rows, shown, size
 from streamdb.cli.store import Access, open_store, store_options
 from streamdb.errors import NotFound
 from streamdb.model import Change, Version
+
+if TYPE_CHECKING:
+    from streamdb.store import StreamDB
+
+_PAGE = 10_000
 
 
 @click.command(
@@ -99,14 +106,21 @@ def restore(path: str, version: int | None, access: Access, as_json: bool) -> in
 def changes(since: int, limit: int | None, access: Access, as_json: bool) -> int:
     """Print the feed of changes, the oldest first; the last number is where to go on."""
     with open_store(access) as db:
-        found = db.changes(since, limit=limit)
-    if as_json:
-        last = found[-1].seq if found else since
-        print_json({"changes": [_change_dict(each) for each in found], "last_seq": last})
-    else:
-        heads = ("Number", "Change", "Path", "Before", "Time")
-        print_rows(heads, (_change_row(each) for each in found), right=(0,))
+        found = itertools.islice(_all_changes(db, since), limit)
+        if as_json:
+            listed = [_change_dict(each) for each in found]
+            last = listed[-1]["seq"] if listed else since
+            print_json({"changes": listed, "last_seq": last})
+        else:
+            heads = ("Number", "Change", "Path", "Before", "Time")
+            print_rows(heads, (_change_row(each) for each in found), right=(0,))
     return EXIT_OK
+
+
+def _all_changes(db: StreamDB, since: int) -> Iterator[Change]:
+    while page := db.changes(since, limit=_PAGE):
+        yield from page
+        since = page[-1].seq
 
 
 def _change_dict(change: Change) -> dict[str, Any]:

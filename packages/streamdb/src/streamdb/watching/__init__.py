@@ -144,7 +144,8 @@ class Watcher:
         if self._rescan_at is not None and self._rescan_at <= now:
             self._rescan("the whole folder again")
         ready = self._pending.take(now)
-        for path in ready:
+        # What is there goes first: it may be what is missed elsewhere.
+        for path in sorted(ready, key=lambda each: not os.path.lexists(self._at(each))):
             self._update(path)
         if ready:
             self._db.flush()
