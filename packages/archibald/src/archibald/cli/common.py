@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import logging
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
@@ -122,17 +123,34 @@ def _on_sigterm(_signum: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
+@contextlib.contextmanager
+def _ended_like_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the command as Ctrl-C does, so that clean-up runs."""
+    before = {
+        sig: signal.signal(sig, _on_sigterm)
+        for sig in (signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(sig) == signal.SIG_DFL
+    }
+    try:
+        yield
+    finally:
+        for sig, handler in before.items():
+            signal.signal(sig, handler)
+
+
+def _run(argv: Sequence[str]) -> int:
+    code = cli.main(args=list(argv), prog_name="archibald", standalone_mode=False)
+    return int(code) if isinstance(code, int) else ExitCode.OK
+
+
 def run_cli(argv: Sequence[str]) -> int:
     """Run a command line and return its exit code; prints errors the way users read them.
 
     SIGTERM and SIGHUP act like Ctrl-C, so that clean-up runs.
     """
-    for sig in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(sig) == signal.SIG_DFL:
-            signal.signal(sig, _on_sigterm)
     try:
-        code = cli.main(args=list(argv), prog_name="archibald", standalone_mode=False)
-        return int(code) if isinstance(code, int) else ExitCode.OK
+        with _ended_like_ctrl_c():
+            return _run(argv)
     except click.exceptions.Exit as exit_request:
         return exit_request.exit_code
     except click.ClickException as error:
