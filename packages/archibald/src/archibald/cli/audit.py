@@ -31,10 +31,11 @@ _COLOURS = {"ok": "green", "bad": "red", "not-applicable": "bright_black", "cann
 @machine_options
 @click.option("--explain", metavar="CHECK", help="Print the page of a check, and its answer.")
 @click.option("--all", "show_all", is_flag=True, help="Also list what is ok or does not apply.")
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of --json, and nothing else.")
 @json_option
 def command(
     *, profile_path: Path | None, card: str, user_name: str, root: Path, explain: str | None,
-    show_all: bool, as_json: bool,
+    show_all: bool, schema: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Check the machine that runs now against the profile; nothing is changed.
 
@@ -44,6 +45,11 @@ def command(
     from archibald.tune.audit import audit
     from archibald.vm.selftest.model import Answer
 
+    if schema:
+        from archibald.tune.schema import audit_schema
+
+        print_json(audit_schema())
+        return ExitCode.OK
     if explain:
         _known(explain)
     profile, source = chosen_profile(profile_path)

@@ -124,8 +124,9 @@ def _user_with_pipewire() -> int:
     return owners.pop() if len(owners) == 1 else 0
 
 
-def look(profile: Profile, *, root: Path, card: str, user_name: str) -> Scene:
+def look(wanted: Profile, *, root: Path, card: str, user_name: str) -> Scene:
     """Return the machine together with what the profile wants of it."""
+    from archibald.profile.model import Profile
     from archibald.tune.audit import make_scene
     from archibald.tune.observe import live_sight, recorded_sight
     from archibald.vm.selftest.model import UnreadableError
@@ -133,7 +134,7 @@ def look(profile: Profile, *, root: Path, card: str, user_name: str) -> Scene:
     try:
         running = root == Path("/")
         sight = live_sight(session_user(user_name)) if running else recorded_sight(root)
-        return make_scene(sight, profile, card=card)
+        return make_scene(sight, wanted, card=card, adapt=wanted == Profile())
     except UnreadableError as error:
         raise PreconditionError(
             "this is no Linux system that could be looked at",

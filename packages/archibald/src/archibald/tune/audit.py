@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from archibald.profile.model import Profile
+from archibald.profile.model import CpuTable, Profile
 from archibald.system.spec import Forbidden
 from archibald.tune.hardware import Machine, detect
 from archibald.tune.knobs import all_knobs, examined
@@ -60,15 +60,18 @@ class Audit:
         }
 
 
-def make_scene(sight: Sight, profile: Profile, *, card: str = "") -> Scene:
+def make_scene(sight: Sight, profile: Profile, *, card: str = "", adapt: bool = False) -> Scene:
     """Return the machine together with what the profile wants of it.
 
     The boot entry that runs decides which variant counts. Raises UnreadableError when there is no
     /proc, CpuMismatchError when the profile names CPUs that the machine lacks, and NoSuchCardError.
+    With ``adapt`` (for defaults, which nobody chose for this machine) such CPUs are left out.
     """
     if sight.live:
         sight.prefetch(questions() if _session_has_pipewire(sight) else [])
     machine = detect(sight, card=card)
+    if adapt and len(machine.cpus) < profile.cpu.minimum:
+        profile = profile.model_copy(update={"cpu": CpuTable(minimum=1, audio=[])})
     expected = expectation(profile, machine.cmdline, cpus=machine.spec.cpus)
     scene = Scene(sight, machine, expected.profile, expected.spec)
     if sight.live and sight.exists("/run/systemd/system"):

@@ -13,7 +13,11 @@ One entry per line, ``#`` starts a comment::
     .
     node /dev/cpu_dma_latency 0660 root audio
     user musician 1000
+    process 812 pipewire OTHER 0 1000
+    task 812 820 data-loop.0 FIFO 88 1
+    kthread 131 irq/131-xhci_hcd FIFO 50
 
+A process has its user's number, a task (a thread of the process) the list of its CPUs.
 ``{0..3}`` stands for the numbers; a value may name the number as ``{}``. A text ends with a line
 that is one dot.
 """
@@ -22,12 +26,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from archibald.errors import UsageError
 from archibald.tune.observe import NOTES
+from archibald.vm.selftest.pipewire import POLICIES
 
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
@@ -104,10 +109,9 @@ def _put_text(found: Recording, head: str, body: str) -> None:
 
 def _put_line(found: Recording, line: str, where: str) -> None:
     words = line.split()
-    if words[0] == "user" and len(words) == 3:
-        found.user = {"name": words[1], "uid": words[2]}
-    elif words[0] == "node" and len(words) == 5:
-        found.nodes[words[1]] = " ".join(words[2:])
+    form = _FORMS.get(words[0])
+    if form is not None and len(words) == form[0]:
+        form[1](found, words)
     elif " -> " in line:
         name, _, target = line.partition(" -> ")
         for each, number in _expanded(name):
@@ -120,6 +124,51 @@ def _put_line(found: Recording, line: str, where: str) -> None:
         found.folders += [each for each, _ in _expanded(line)]
     else:
         raise RecordingError(f"{where}: cannot be understood", why=line[:120])
+
+
+def _user(found: Recording, words: list[str]) -> None:
+    found.user = {"name": words[1], "uid": words[2]}
+
+
+def _node(found: Recording, words: list[str]) -> None:
+    found.nodes[words[1]] = " ".join(words[2:])
+
+
+def _process(found: Recording, words: list[str]) -> None:
+    _, pid, comm, policy, priority, uid = words
+    found.files[f"/proc/{pid}/stat"] = _stat(pid, comm, policy, priority, parent=1)
+    found.files[f"/proc/{pid}/status"] = f"Name:\t{comm}\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\n"
+    found.files[f"/proc/{pid}/cmdline"] = f"/usr/bin/{comm}\0"
+    _task(found, ["task", pid, pid, comm, policy, priority, "0-255"])
+
+
+def _task(found: Recording, words: list[str]) -> None:
+    _, pid, tid, comm, policy, priority, cpus = words
+    folder = f"/proc/{pid}/task/{tid}"
+    found.files[f"{folder}/stat"] = _stat(tid, comm, policy, priority, parent=1)
+    found.files[f"{folder}/status"] = f"Name:\t{comm}\nCpus_allowed_list:\t{cpus}\n"
+
+
+def _kthread(found: Recording, words: list[str]) -> None:
+    _, pid, comm, policy, priority = words
+    found.files[f"/proc/{pid}/stat"] = _stat(pid, comm, policy, priority, parent=2)
+
+
+def _stat(pid: str, comm: str, policy: str, priority: str, *, parent: int) -> str:
+    """Return a line of /proc/PID/stat: 52 fields, rt_priority is 40, policy 41 (proc(5))."""
+    number = next(number for number, name in POLICIES.items() if name == policy)
+    fields = ["S", str(parent), *["0"] * 35, priority, str(number), *["0"] * 11]
+    return f"{pid} ({comm}) {' '.join(fields)}\n"
+
+
+#: First word of a line → how many words it has, and what it puts there.
+_FORMS: dict[str, tuple[int, Callable[[Recording, list[str]], None]]] = {
+    "user": (3, _user),
+    "node": (5, _node),
+    "process": (6, _process),
+    "task": (7, _task),
+    "kthread": (5, _kthread),
+}
 
 
 def _expanded(name: str) -> list[tuple[str, str]]:

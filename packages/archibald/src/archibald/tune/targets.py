@@ -16,7 +16,7 @@ from pathlib import Path
 
 from archibald.errors import ArchibaldError
 from archibald.run import Runner, run
-from archibald.tune.knobs.base import choice, words
+from archibald.tune.knobs.base import words
 from archibald.tune.knobs.limits import group_members
 from archibald.tune.knobs.pipewire import SETTINGS_COMMAND
 from archibald.tune.knobs.scheduler import parse_mask
@@ -126,7 +126,7 @@ def _write_value(sight: Sight, _runner: Runner, target: str, value: State) -> No
 
 
 def _read_choice(sight: Sight, _runner: Runner, target: str) -> State:
-    return choice(sight.text(_kernel_path(target)))
+    return bracketed(sight.text(_kernel_path(target)))
 
 
 def _write_choice(sight: Sight, _runner: Runner, target: str, value: State) -> None:
@@ -134,9 +134,8 @@ def _write_choice(sight: Sight, _runner: Runner, target: str, value: State) -> N
     if not sight.live:
         # What the kernel does: the list stays, the mark moves.
         before = sight.value(target)
-        if "[" in before:
-            plain = before.replace(f"[{bracketed(before)}]", bracketed(before))
-            text = re.sub(rf"\b{re.escape(text)}\b", f"[{text}]", plain)
+        plain = before.replace(f"[{bracketed(before)}]", bracketed(before))
+        text = re.sub(rf"\b{re.escape(text)}\b", f"[{text}]", plain)
     _write_kernel(sight, _kernel_path(target), text)
 
 

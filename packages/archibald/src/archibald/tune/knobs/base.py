@@ -12,11 +12,6 @@ from archibald.vm.selftest.kernel import bracketed
 from archibald.vm.selftest.model import Answer, Check, NotApplicableError, Verdict, verdict
 
 
-def choice(text: str) -> str:
-    """Return the chosen word of ``always [madvise] never``; a text without brackets is the word."""
-    return bracketed(text) if "[" in text else text.strip()
-
-
 def words(text: str) -> str:
     """Return a text with single spaces: settings of several numbers are separated by tabs."""
     return " ".join(text.split())
@@ -60,21 +55,27 @@ def file_knob(
     absent: str,
     origins: tuple[Origin, ...] = (),
     kind: str = "value",
+    read: Callable[[str], str] | None = None,
 ) -> Knob:
     """Return a knob of kernel files that all have to hold one value."""  # fmt: skip
-    read = choice if kind == "choice" else words
+    understood = read or (bracketed if kind == "choice" else words)
 
     def judge() -> Verdict:
-        values = read_all(scene.sight, paths, absent, read)
+        values = read_all(scene.sight, paths, absent, understood)
         return verdict(set(values.values()) == {wanted}, listed(values), evidence(values))
 
     def changes() -> tuple[Change, ...]:
-        values = read_all(scene.sight, paths, absent, read)
+        values = read_all(scene.sight, paths, absent, understood)
         return tuple(
             Change(page.id, kind, path, wanted) for path, now in values.items() if now != wanted
         )
 
     return Knob(page, wanted, judge, changes, origins=origins)
+
+
+def number(text: str) -> str:
+    """Return the text of a whole number. Raises ValueError for anything else."""
+    return str(int(text))
 
 
 def sysctl_path(name: str) -> str:
@@ -97,6 +98,8 @@ def sysctl_knobs(scene: Scene, pages: Sequence[Page]) -> list[Knob]:
                     words(item.value),
                     absent=f"this kernel has no {item.name}",
                     origins=contribution.origins,
+                    # What is no number is not understood, and not written over either.
+                    read=number if item.value.lstrip("-").isdigit() else words,
                 )
             )
     return found

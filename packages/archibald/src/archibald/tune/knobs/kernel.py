@@ -11,7 +11,12 @@ from archibald.tune.model import Family, Knob, Page, Scene, Severity
 from archibald.tune.observe import MissingError
 from archibald.vm.selftest.expectation import argument
 from archibald.vm.selftest.kernel import is_realtime, missing_arguments
-from archibald.vm.selftest.model import UnreadableError, Verdict, verdict
+from archibald.vm.selftest.model import (
+    NotApplicableError,
+    UnreadableError,
+    Verdict,
+    verdict,
+)
 from archibald.vm.selftest.pipewire import parse_cpu_list
 
 FAMILY = Family("kernel", "Kernel and boot")
@@ -35,7 +40,7 @@ THREADED_IRQS = Page(
     "/proc/version, /proc/cmdline",
     "Only a handler that is a thread can have a priority below the audio thread. An RT kernel has "
     "threads anyway and calls the argument unknown; any other kernel needs threadirqs.",
-    "add threadirqs to the kernel arguments (archibald apply --persist)",
+    "boot the RT kernel, or add threadirqs to the kernel arguments",
 )
 ARGUMENTS = Page(
     "kernel.arguments",
@@ -44,7 +49,7 @@ ARGUMENTS = Page(
     "/proc/cmdline; of one name the last value counts",
     "Governor, isolation and tickless CPUs are decided when the kernel starts. An argument that "
     "stands in the boot loader's settings but not in /proc/cmdline has no effect yet.",
-    "archibald apply --persist, then reboot",
+    "archibald apply --persist (GRUB, systemd-boot; others by hand), then reboot",
 )
 HARMFUL = Page(
     "kernel.harmful-arguments",
@@ -85,7 +90,7 @@ TICKLESS = Page(
     "/sys/devices/system/cpu/nohz_full",
     "The periodic tick interrupts a CPU even when one thread has it to itself. nohz_full stops it "
     "there, at a price for every system call; it is worth that only where a data loop is pinned.",
-    "archibald apply --persist, then reboot",
+    "make nohz_full= of the kernel arguments what cpu.tickless says, then reboot",
 )
 ISOLATION = Page(
     "kernel.isolation",
@@ -95,7 +100,7 @@ ISOLATION = Page(
     "On an isolated CPU runs nothing but what is pinned to it, and the scheduler never balances "
     "it. That is off by default: PipeWire's own affinity does the same with less harm. CPUs that "
     "are isolated without being wanted lie idle while the rest is crowded.",
-    "archibald apply --persist, then reboot",
+    "make isolcpus= of the kernel arguments what cpu.isolated says, then reboot",
 )
 
 PAGES = (
@@ -256,8 +261,10 @@ def _cpu_set(scene: Scene, page: Page, name: str, key: str) -> Knob:
         try:
             text = scene.sight.value(path)
         except MissingError:
-            text = "(null)"
-        # Kernels without the feature have no file, or "(null)" in it: then the set is empty.
+            if not wanted:
+                raise NotApplicableError(f"this kernel has no {name} CPUs") from None
+            return verdict(False, f"this kernel has no {name} CPUs", f"{path}: No such file")
+        # The kernel prints a set that was never given as "(null)".
         found = set() if text in ("(null)", "") else parse_cpu_list(text)
         return verdict(found == wanted, _shown(found), f"{path}: {text or '(empty)'}")
 

@@ -139,7 +139,7 @@ def _groups(scene: Scene) -> Knob:
         members = group_members(text, "audio")
         lines = [line for line in text.splitlines() if line.startswith(("audio:", "pipewire:"))]
         if members is None:
-            return verdict(False, "there is no group audio", "\n".join(lines))
+            return verdict(False, "there is no group audio", f"{text.count(':') // 3} groups")
         inside = user.name in members
         observed = f"{user.name} is {'in' if inside else 'not in'} audio"
         return verdict(inside, observed, "\n".join(lines))

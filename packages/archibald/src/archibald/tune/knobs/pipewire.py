@@ -61,7 +61,8 @@ MAXIMUM = Page(
     "No client may raise the quantum over the profile's largest",
     Severity.MEDIUM,
     "pw-metadata -n settings 0: clock.max-quantum",
-    "One browser that asks for 8192 frames would raise the latency of everybody else.",
+    "One browser that asks for 8192 frames would raise the latency of everybody else, because all "
+    "nodes of a graph share one cycle.",
     "archibald apply; archibald apply --persist keeps it",
 )
 GRAPH = Page(

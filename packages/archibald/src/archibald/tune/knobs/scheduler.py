@@ -24,7 +24,7 @@ TIMER_MIGRATION = Page(
     Severity.LOW,
     "/proc/sys/kernel/timer_migration",
     "To save power the kernel moves timers of idle CPUs to busy ones, and the busy one may be the "
-    "audio CPU.",
+    "audio CPU. The kernel's default is 1; with 0 a timer interrupts whoever asked for it.",
     "archibald apply",
 )
 NMI_WATCHDOG = Page(

@@ -133,21 +133,27 @@ def _running(scene: Scene, names: Sequence[str]) -> dict[str, str]:
 
 
 def _not_running(scene: Scene, names: Sequence[str]) -> Verdict:
+    total = _process_count(scene)
     found = _running(scene, names)
-    total = len(scene.sight.processes)
-    if not total:
-        raise ValueError("no process can be seen in /proc")
     return verdict(not found, ", ".join(found) or "none", evidence(found) or f"{total} processes")
 
 
 def _managers(scene: Scene) -> Verdict:
+    total = _process_count(scene)
     found = {
         f"{process.comm} ({process.pid})": "running"
         for process in scene.sight.processes
         if process.comm.startswith(_MANAGERS) and not _harmless(scene, process.comm)
     }
-    total = len(scene.sight.processes)
     return verdict(not found, ", ".join(found) or "none", evidence(found) or f"{total} processes")
+
+
+def _process_count(scene: Scene) -> int:
+    """Return how many processes can be seen. Raises ValueError for none: one looks, at least."""
+    total = len(scene.sight.processes)
+    if not total:
+        raise ValueError("no process can be seen in /proc")
+    return total
 
 
 def _harmless(scene: Scene, comm: str) -> bool:

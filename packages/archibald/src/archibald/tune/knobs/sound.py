@@ -92,16 +92,13 @@ def _modules(scene: Scene, wanted: list[str]) -> Verdict:
         raise NotApplicableError("the profile asks for none")
     if scene.machine.container:
         raise NotApplicableError("a container has the modules of its host")
-    loaded = loaded_modules(scene.sight.optional("/proc/modules") or "")
-    names = {name: name.replace("-", "_") for name in wanted}
-    missing = [name for name, plain in names.items() if plain not in loaded]
-    if missing:
-        try:
-            path = f"/lib/modules/{scene.machine.kernel}/modules.builtin"
-            built_in = built_in_modules(scene.sight.text(path))
-        except MissingError:
-            built_in = set()
-        missing = [name for name in missing if names[name] not in built_in]
+    listing = scene.sight.optional("/proc/modules")
+    built_in = scene.sight.optional(f"/lib/modules/{scene.machine.kernel}/modules.builtin")
+    if listing is None and built_in is None:
+        raise UnreadableError("/proc/modules: No such file or directory")
+    loaded = loaded_modules(listing or "")
+    there = loaded | built_in_modules(built_in or "")
+    missing = [name for name in wanted if name.replace("-", "_") not in there]
     observed = f"not loaded: {', '.join(missing)}" if missing else "loaded"
     return verdict(not missing, observed, f"{len(loaded)} modules in /proc/modules")
 

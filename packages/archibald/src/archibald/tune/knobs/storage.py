@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from archibald.tune.knobs.base import because, evidence
 from archibald.tune.model import Family, Knob, Page, Scene, Severity
-from archibald.vm.selftest.model import Verdict, verdict
+from archibald.vm.selftest.model import NotApplicableError, Verdict, verdict
 
 FAMILY = Family("storage", "File systems")
 
@@ -87,6 +87,8 @@ def _mounts(scene: Scene) -> list[Mount]:
 
 def _atime(scene: Scene) -> Verdict:
     disks = [mount for mount in _mounts(scene) if mount.kind in _ON_DISKS]
+    if not disks:
+        raise NotApplicableError("no file system on a disk can be seen from here")
     # The kernel lists neither word for strictatime.
     strict = [
         mount.point for mount in disks if not {"relatime", "noatime", "ro"} & set(mount.options)

@@ -1,0 +1,106 @@
+"""What survives a reboot: the files of an image, the boot loader, a module for NixOS."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+from archibald.profile.model import Profile
+from archibald.run import run
+from archibald.system.compose import compose
+from archibald.system.render import rendered_tree
+from archibald.system.spec import File
+from archibald.tune.audit import make_scene
+from archibald.tune.observe import recorded_sight
+from archibald.tune.persist import (
+    FOLDERS,
+    GRUB_DROP_IN,
+    KERNEL_CMDLINE,
+    booted_arguments,
+    grub_drop_in,
+    nix_module,
+    persisted,
+    refreshers,
+)
+from archibald.tune.plan import make_plan
+from archibald.tune.targets import Targets, file_content
+
+
+def _files(scene) -> dict[str, bytes]:
+    return {c.target: file_content(c.value) for c in persisted(scene) if c.kind == "file"}
+
+
+def test_files_are_those_of_an_image(scene):
+    it = scene("raspberry-pi")
+    found = _files(it)
+    tree = rendered_tree(compose(Profile(), it.machine.spec))
+    assert len(found) >= len(FOLDERS)
+    for path, content in found.items():
+        node = tree[path]
+        assert isinstance(node, File)
+        assert node.content == content
+    assert b"vm.swappiness = 10" in found["/etc/sysctl.d/60-archibald.conf"]
+
+
+def test_grub_gets_a_drop_in(scene):
+    it = scene("desktop-usb")
+    text = _files(it)[GRUB_DROP_IN].decode()
+    assert text.endswith('GRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX '
+                         'cpufreq.default_governor=performance"\n')  # fmt: skip
+    assert ("update-grub",) in refreshers(persisted(it))
+
+
+def test_a_grub_drop_in_is_shell_that_adds(tmp_path):
+    (tmp_path / "x.cfg").write_text(grub_drop_in(["nohz_full=1-3", "threadirqs"]))
+    script = f'GRUB_CMDLINE_LINUX=quiet; . {tmp_path}/x.cfg; echo "$GRUB_CMDLINE_LINUX"'
+    assert run(["sh", "-c", script]).stdout == "quiet nohz_full=1-3 threadirqs\n"
+
+
+def test_systemd_boot_gets_its_line(scene):
+    it = scene("laptop-hybrid")
+    assert _files(it)[KERNEL_CMDLINE] == (
+        b"root=UUID=77aa rw quiet cpufreq.default_governor=performance\n"
+    )
+    assert ("kernel-install", "add-all") in refreshers(persisted(it))
+    # Once it stands there it is not added again.
+    it.sight.path(KERNEL_CMDLINE).write_bytes(_files(it)[KERNEL_CMDLINE])
+    assert KERNEL_CMDLINE not in _files(it)
+
+
+def test_what_the_boot_loader_adds_is_not_kept():
+    line = "BOOT_IMAGE=/vmlinuz initrd=\\efi\\x root=/dev/sda2 quiet"
+    assert booted_arguments(line) == "root=/dev/sda2 quiet"
+
+
+def test_a_container_has_no_boot_loader(machine):
+    scene = make_scene(recorded_sight(machine("container")), Profile(), adapt=True)
+    assert GRUB_DROP_IN not in _files(scene)
+
+
+def test_single_checks_write_no_files(scene):
+    it = scene("raspberry-pi")
+    plan = make_plan(it, Targets(it.sight), only=["sysctl.vm.swappiness"], persist=True)
+    assert [step.change.kind for step in plan.steps] == ["value"]
+
+
+def test_nixos_files_are_left_alone(scene):
+    assert persisted(scene("nixos")) == []
+
+
+def test_the_nixos_module_says_the_same(scene):
+    text = nix_module(scene("nixos"))
+    assert 'boot.kernelParams = [ "cpufreq.default_governor=performance" ];' in text
+    assert '"vm.swappiness" = "10";' in text
+    assert 'users.users."artist".extraGroups = [ "audio" ];' in text
+    assert '"default.clock.quantum" = 32;' in text
+    assert text.count("{") == text.count("}")
+    assert "mkDefault" not in text
+
+
+@pytest.mark.skipif(shutil.which("nix-instantiate") is None, reason="needs nix-instantiate")
+def test_the_nixos_module_is_nix(scene, tmp_path):
+    path = tmp_path / "module.nix"
+    path.write_text(nix_module(scene("nixos")))
+    run(["nix-instantiate", "--parse", os.fspath(path)])
