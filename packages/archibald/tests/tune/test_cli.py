@@ -91,12 +91,12 @@ def test_explain_prints_the_page_and_the_answer(archibald, machine):
 
 
 def test_a_check_that_does_not_exist(archibald):
-    for arguments in (("audit", "--explain", "cpu.govenor"), ("plan", "cpu.govenor"),
-                      ("rollback", "--dry-run", "cpu.govenor")):  # fmt: skip
+    for arguments in (("audit", "--explain", "cpu.governors"), ("plan", "cpu.governors"),
+                      ("rollback", "--dry-run", "cpu.governors")):  # fmt: skip
         ended = archibald(*arguments)
         assert ended.code == 2
-        assert "there is no check 'cpu.govenor'" in ended.err
-    assert "did you mean cpu.governor?" in archibald("audit", "--explain", "cpu.govenor").err
+        assert "there is no check 'cpu.governors'" in ended.err
+    assert "did you mean cpu.governor?" in archibald("audit", "--explain", "cpu.governors").err
 
 
 def test_a_folder_that_is_no_system(archibald, tmp_path):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import shutil
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,6 +45,27 @@ def command(
     Every answer is ok, bad, not-applicable or cannot-tell, with the raw text that it rests on.
     Exit code 1 when one is bad. Needs no root; says what root would see.
     """
+    with _quickly():
+        return _command(
+            profile_path, card, user_name, root, explain,
+            show_all=show_all, schema=schema, as_json=as_json,
+        )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _quickly() -> Iterator[None]:
+    """Leave cycles of objects alone: looking for them takes a sixth of the whole run."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def _command(
+    profile_path: Path | None, card: str, user_name: str, root: Path, explain: str | None, *,
+    show_all: bool, schema: bool, as_json: bool,
+) -> int:  # fmt: skip
     from archibald.tune.audit import audit
     from archibald.vm.selftest.model import Answer
 

@@ -33,6 +33,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "rollback": ("rollback", "Take back what apply has changed."),
     "status": ("status", "Show what apply has changed, and whether it still holds."),
     "drift": ("drift", "Show what no longer holds since the last apply."),
+    "session": ("session", "Keep CPUs awake and the card first, while it runs."),
     "completion": ("completion", "Print the shell completion script."),
 }
 

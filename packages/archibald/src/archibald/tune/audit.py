@@ -10,6 +10,7 @@ from archibald.profile.model import CpuTable, Profile
 from archibald.system.spec import Forbidden
 from archibald.tune.hardware import Machine, detect
 from archibald.tune.knobs import all_knobs, examined
+from archibald.tune.knobs.limits import RTKIT_COMMAND
 from archibald.tune.knobs.pipewire import questions
 from archibald.tune.knobs.services import disturbing_command
 from archibald.tune.model import Finding, Scene
@@ -76,7 +77,8 @@ def make_scene(sight: Sight, profile: Profile, *, card: str = "", adapt: bool = 
     scene = Scene(sight, machine, expected.profile, expected.spec)
     if sight.live and sight.exists("/run/systemd/system"):
         names = [item.unit for item in expected.spec.of(Forbidden)]
-        sight.prefetch([(disturbing_command(names), False)] if names else [])
+        units = [disturbing_command(names)] if names else []
+        sight.prefetch([(argv, False) for argv in (*units, RTKIT_COMMAND)])
     return scene
 
 

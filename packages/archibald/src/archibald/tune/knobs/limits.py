@@ -9,7 +9,6 @@ from archibald.tune.observe import MissingError
 from archibald.vm.selftest import session
 from archibald.vm.selftest.expectation import Expectation
 from archibald.vm.selftest.model import NotApplicableError, UnreadableError, Verdict, verdict
-from archibald.vm.selftest.pipewire import user_processes
 
 FAMILY = Family("limits", "Limits and groups")
 
@@ -55,6 +54,11 @@ RTKIT = Page(
 )
 
 PAGES = (SESSION, GROUPS, NOT_ROOT, RTKIT)
+
+#: What the probe of rtkit asks first.
+RTKIT_COMMAND = (
+    "systemctl", "show", "--property=LoadState,ActiveState", "rtkit-daemon.service",
+)  # fmt: skip
 
 _SERVERS = ("pipewire", "wireplumber", "jackd", "jackdbus", "pulseaudio")
 
@@ -108,9 +112,11 @@ def _count(limit: str) -> float:
 
 def _judged_process(scene: Scene) -> tuple[int, str]:
     """Return the process whose limits count, and what it is."""
-    servers = user_processes(scene.sight, "pipewire") or user_processes(scene.sight, "jackd")
-    if servers:
-        return servers[0], f"the audio server ({servers[0]})"
+    uid = scene.sight.user.uid
+    for name in ("pipewire", "jackd"):
+        for process in scene.sight.processes:
+            if process.comm == name and scene.sight.uid_of(process.pid) == uid:
+                return process.pid, f"the audio server ({process.pid})"
     if scene.sight.user.uid == 0:
         raise NotApplicableError("no session of an ordinary user; root has every right")
     pid = session.login_pid(scene.sight)
