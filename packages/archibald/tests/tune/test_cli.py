@@ -193,3 +193,17 @@ def test_values_that_are_not_understood_are_not_replaced(archibald, machine):
     assert (root / SWAPPINESS).read_text() == "surprise\n"
     path: Path = root / "sys/kernel/mm/transparent_hugepage/enabled"
     assert path.read_text() == "always madvise never\n"
+
+
+def test_rollback_needs_no_profile(archibald, machine):
+    root = ("--root", machine("vm-2cpu"))
+    archibald("apply", "--yes", *root)
+    Path("archibald.toml").write_text("this is no profile")
+    assert archibald("plan", *root).code == 2
+    assert archibald("rollback", *root).code == 0
+    assert (root[1] / "proc/sys/vm/stat_interval").read_text() == "1\n"
+
+
+def test_session_of_a_machine_without_a_card(archibald, machine):
+    assert archibald("session", "stop", "--root", machine("vm-2cpu")).out == "stopped\n"
+    assert "ExecStart=/" in archibald("session", "unit").out

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
+from archibald.errors import MissingToolError
 from archibald.profile.model import Profile
-from archibald.run import run
+from archibald.run import Result, run
 from archibald.system.compose import compose
 from archibald.system.render import rendered_tree
 from archibald.system.spec import File
+from archibald.tune.apply import refresh
 from archibald.tune.audit import make_scene
-from archibald.tune.observe import recorded_sight
+from archibald.tune.observe import Sight, live_sight, recorded_sight
 from archibald.tune.persist import (
     FOLDERS,
     GRUB_DROP_IN,
@@ -25,7 +28,8 @@ from archibald.tune.persist import (
     refreshers,
 )
 from archibald.tune.plan import make_plan
-from archibald.tune.targets import Targets, file_content
+from archibald.tune.targets import TargetError, Targets, file_content
+from archibald.vm.selftest.reader import SessionUser
 
 
 def _files(scene) -> dict[str, bytes]:
@@ -104,3 +108,69 @@ def test_the_nixos_module_is_nix(scene, tmp_path):
     path = tmp_path / "module.nix"
     path.write_text(nix_module(scene("nixos")))
     run(["nix-instantiate", "--parse", os.fspath(path)])
+
+
+def _noting(asked):
+    def runner(argv, **_options):
+        asked.append(list(argv))
+        return Result(tuple(argv), 0, "", "")
+
+    return runner
+
+
+def test_programs_that_make_files_take_effect():
+    asked: list[list[str]] = []
+
+    def runner(argv, **_options):
+        asked.append(list(argv))
+        if argv[0] == "update-grub":
+            raise MissingToolError("this step needs update-grub")
+
+    sight = live_sight(SessionUser("root", 0))
+    commands = (("udevadm", "control", "--reload"), ("update-grub",))
+    failed = refresh(commands, Targets(sight, runner))
+    assert asked == [list(argv) for argv in commands]
+    assert failed == ["update-grub: this step needs update-grub"]
+
+
+def test_no_program_runs_for_a_recorded_machine(scene):
+    def runner(argv, **_options):
+        raise AssertionError(argv)
+
+    assert refresh((("update-grub",),), Targets(scene("desktop-usb").sight, runner)) == []
+
+
+def test_members_of_a_group_are_changed_by_gpasswd(tmp_path):
+    asked: list[list[str]] = []
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/group").write_text("audio:x:29:\n")
+    sight = live_sight(SessionUser("root", 0))
+    targets = Targets(sight, _noting(asked))
+    targets.write("member", "audio ann", "yes")
+    targets.write("member", "audio ann", "no")
+    assert asked == [["gpasswd", "--add", "ann", "audio"], ["gpasswd", "--delete", "ann", "audio"]]
+    recorded = Targets(recorded_sight(tmp_path))
+    assert recorded.read("member", "audio ann") == "no"
+    with pytest.raises(TargetError, match="recorded machine"):
+        recorded.write("member", "audio ann", "yes")
+    with pytest.raises(TargetError, match="there is no group studio"):
+        recorded.read("member", "studio ann")
+
+
+def test_units_are_asked_and_changed_by_systemctl():
+    asked: list[list[str]] = []
+    answers = {"is-active": "active\n"}
+
+    def commands(argv, *, in_session, accept):
+        assert not in_session
+        assert 3 in accept
+        return answers[argv[1]]
+
+    sight = Sight(Path("/"), SessionUser("root", 0), commands)
+    targets = Targets(sight, _noting(asked))
+    assert targets.read("unit", "man-db.timer") == "active"
+    answers["is-active"] = "failed\n"
+    assert targets.read("unit", "man-db.timer") == "inactive"
+    targets.write("unit", "man-db.timer", "inactive")
+    targets.write("unit", "man-db.timer", "active")
+    assert asked == [["systemctl", "stop", "man-db.timer"], ["systemctl", "start", "man-db.timer"]]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from archibald.cli.common import EPILOG_EXAMPLES, json_option, print_json
-from archibald.cli.tuning import chosen_profile, journal_at, journal_option, look, require_root
+from archibald.cli.tuning import journal_at, journal_option, look, require_root
 from archibald.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def command(
     changed since stays, unless you say otherwise. CHECK limits it to the checks of these names.
     Exit code 1 when something stays.
     """
+    from archibald.profile.model import Profile
     from archibald.tune.apply import never, refresh, roll_back
     from archibald.tune.persist import refreshers
     from archibald.tune.plan import check_names
@@ -52,7 +53,8 @@ def command(
     check_names(checks)
     if not dry_run:
         require_root(root, "changing the machine", "rollback", *checks)
-    scene = look(chosen_profile(None)[0], root=root, card="", user_name=user_name)
+    # What was there before does not depend on any profile, least of all on one with a fault in it.
+    scene = look(Profile(), root=root, card="", user_name=user_name)
     targets, journal = Targets(scene.sight), journal_at(journal_folder, root)
     ask = _force if force else _ask if sys.stdin.isatty() and not as_json else never
     failed: list[str] = []

@@ -56,15 +56,17 @@ def run(
 
 
 @command.command(epilog=EPILOG_EXAMPLES + "  sudo archibald session stop")
-@machine_options
-def stop(
-    *, profile_path: Path | None, card: str, user_name: str, root: Path
-) -> None:  # fmt: skip
+@click.option(
+    "--root", type=click.Path(path_type=Path, file_okay=False, exists=True), default=Path("/"),
+    metavar="DIR", help="A recorded system instead of the running one.",
+)  # fmt: skip
+def stop(*, root: Path) -> None:
     """End the session, or take back what a killed one has left."""
+    from archibald.profile.model import Profile
     from archibald.tune import session
 
     require_root(root, "a session", "session stop")
-    scene = look(chosen_profile(profile_path)[0], root=root, card=card, user_name=user_name)
+    scene = look(Profile(), root=root, card="", user_name="")
     undone = session.stop(scene, _journal(root))
     click.echo(f"{len(undone)} changes of a killed session taken back" if undone else "stopped")
 
