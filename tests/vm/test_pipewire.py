@@ -177,7 +177,7 @@ def mounted(*arguments: str | Path, at: Path) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def core_tree(vm_folder: Path) -> Path:
     """The core image's file system, unpacked."""
-    done = archibald("build", "rootfs", "--profile", CORE, "--output", vm_folder / "rootfs",
+    done = archibald("build", "rootfs", "--profile", CORE, "--output", vm_folder / "for-pipewire",
                      "--json")  # fmt: skip
     assert done.code == 0, done.err
     tree = vm_folder / "core-tree"

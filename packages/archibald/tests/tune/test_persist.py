@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from archibald.profile.model import Profile
 from archibald.run import Result, run
 from archibald.system.compose import compose
 from archibald.system.render import rendered_tree
-from archibald.system.spec import File
+from archibald.system.spec import Contribution, File, KernelArg, Origin, SystemSpec
 from archibald.tune.apply import refresh
 from archibald.tune.audit import make_scene
 from archibald.tune.observe import Sight, live_sight, recorded_sight
@@ -103,11 +102,13 @@ def test_the_nixos_module_says_the_same(scene):
     assert "mkDefault" not in text
 
 
-@pytest.mark.skipif(shutil.which("nix-instantiate") is None, reason="needs nix-instantiate")
-def test_the_nixos_module_is_nix(scene, tmp_path):
-    path = tmp_path / "module.nix"
-    path.write_text(nix_module(scene("nixos")))
-    run(["nix-instantiate", "--parse", os.fspath(path)])
+def test_nix_strings_cannot_be_left(scene):
+    it = scene("nixos", Profile.model_validate({"users": {"name": "artist"}}))
+    wanted = KernelArg('x="${builtins.abort}"')
+    spec = SystemSpec("default", (Contribution(wanted, (Origin("test", "hostile"),)),))
+    text = nix_module(replace(it, spec=replace(spec, contributions=(
+        *spec.contributions, *it.spec.contributions))))  # fmt: skip
+    assert r'"x=\"\${builtins.abort}\""' in text
 
 
 def _noting(asked):
