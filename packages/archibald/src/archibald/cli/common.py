@@ -28,6 +28,13 @@ VERBS: dict[str, tuple[str, str]] = {
     "run": ("run", "Boot an image in QEMU, or check it from the inside."),
     "cache": ("cache", "Show or prune the build cache."),
     "selftest": ("selftest", "Check the live state of the system that runs now."),
+    "audit": ("audit", "Check this machine for real-time audio; changes nothing."),
+    "plan": ("plan", "Show what apply would change, old and new."),
+    "apply": ("apply", "Change this machine to what the profile wants; can be taken back."),
+    "rollback": ("rollback", "Take back what apply has changed."),
+    "status": ("status", "Show what apply has changed, and whether it still holds."),
+    "drift": ("drift", "Show what no longer holds since the last apply."),
+    "session": ("session", "Keep CPUs awake and the card first, while it runs."),
     "completion": ("completion", "Print the shell completion script."),
 }
 
