@@ -116,3 +116,24 @@ def test_closing_just_when_the_window_of_normal_durability_ends():
     syncer._thread.join(5)
     closing.join(5)
     assert not closing.is_alive()
+
+
+def test_bulk_keeps_the_order_of_writes_to_one_document(tmp_path):
+    """A batch is sorted by path; two paths of one document must not change places by that."""
+    with StreamDB.open(tmp_path / "s") as db:
+        db.write_document("z", b"old")
+        db.bind("z", "a")
+    with StreamDB.open(tmp_path / "s", durability="bulk") as db:
+        db.write_document("z", b"first")
+        db.write_document("a", b"second")
+        db.flush()
+        assert (db.get("a"), db.get("z")) == (b"second", b"second")
+
+
+def test_bulk_shows_its_own_writes_through_every_path(tmp_path):
+    with StreamDB.open(tmp_path / "s") as db:
+        db.write_document("z", b"old")
+        db.bind("z", "a")
+    with StreamDB.open(tmp_path / "s", durability="bulk") as db:
+        db.write_document("z", b"new")
+        assert (db.get("a"), db.get("z")) == (b"new", b"new")

@@ -25,7 +25,7 @@ Step = dict[str, Any]
 Tag = tuple[int, int, str]
 """(number, size in bytes, kind): all that content is made from."""
 
-SETTLING = {"delete", "rename", "bind", "unbind", "restore", "txn", "flush", "gc", "hold"}
+SETTLING = {"delete", "rename", "bind", "unbind", "restore", "txn", "flush", "gc"}
 """In ``bulk``, these make everything before them visible; puts alone do not."""
 
 KINDS = (
