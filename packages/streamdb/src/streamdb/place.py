@@ -158,6 +158,16 @@ def check_vacant(root: Path) -> None:
         )
 
 
+def missing_parents(root: Path) -> list[Path]:
+    """The directories above ``root`` up to the first that is there, which holds the name made."""
+    above = []
+    for parent in root.absolute().parents:
+        above.append(parent)
+        if parent.is_dir():
+            break
+    return above
+
+
 def prepare(root: Path) -> None:
     """Make the directories of a store."""
     try:

@@ -282,8 +282,10 @@ def _save_partial(
                         )
                 file.write(content)
                 at += ref.size
+            file.flush()
+            os.fsync(file.fileno())
         about = {"path": record.path.decode(), "size": record.size, "missing_bytes": gaps}
-        (quarantine / f"document-{number}.json").write_text(json.dumps(about, indent=2) + "\n")
+        _save(quarantine / f"document-{number}.json", about)
 
 
 def _mend_segments(
@@ -312,7 +314,15 @@ def _write_report(quarantine: Path, report: RepairReport) -> None:
         "lost": [{"where": each.where, "why": each.what} for each in report.lost],
         "fixed": list(report.fixed),
     }
-    (quarantine / "report.json").write_text(json.dumps(content, indent=2) + "\n")
+    _save(quarantine / "report.json", content)
+    segments.sync_directory(quarantine)
+
+
+def _save(path: Path, content: Any) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(content, indent=2) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
 
 
 # -- the new index ---------------------------------------------------------------------------------
@@ -428,11 +438,12 @@ def _chunks(found: Salvage, plan: Plan) -> dict[bytes, ChunkRow]:
 
 
 def _swap(root: Path, quarantine: Path) -> None:
-    """The old index keeps its name until the new one takes it."""
+    """The old index keeps its name until the new one takes it, and has another by then."""
     data = root / place.INDEX / "data.mdb"
     with contextlib.suppress(FileNotFoundError):
         os.link(data, quarantine / "data.mdb")
+    for directory in (quarantine, quarantine.parent, root):
+        segments.sync_directory(directory)
     (root / _BUILDING / place.INDEX / "data.mdb").replace(data)
     segments.sync_directory(root / place.INDEX)
-    segments.sync_directory(quarantine)
     shutil.rmtree(root / _BUILDING, ignore_errors=True)

@@ -35,6 +35,7 @@ _DOC = struct.Struct("<BBQQ16sqQIH9s")
 ATTRIBUTES_AT = 4 + 56
 """Where a document's attributes lie in its value, checksum included."""
 GUID_AT = 4 + 18
+FLAGS_AT = 4
 """Where a document's identity lies in its value, checksum included."""
 _SHAPE = struct.Struct("<BB40xQIH")  # flags, codec, size and the two lengths of _DOC
 _SHORT_HEAD = 4 + _DOC.size
