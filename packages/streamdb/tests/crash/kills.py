@@ -68,6 +68,7 @@ class Rounds:
         self._key = key
         self._store = room / "store"
         self._models: dict[str, Model] = {}
+        self._spoiled: Counter[int] = Counter()
         self._feed = Feed()
         self._tag = 0
         self._made = False
@@ -138,7 +139,7 @@ class Rounds:
         return wrong + self._look(number, running)
 
     def _start_writer(self, number: int, at: int, aim: str) -> _Running:
-        space, session = f"w{at}", f"{number}.{at}"
+        space, session = f"w{at}.{self._spoiled[at]}", f"{number}.{at}"
         model = self._models.setdefault(space, Model())
         planner = Planner(self._rng, model, space, self._tag)
         weights = {aim: 25} if not at and aim in workload.KINDS else {}
@@ -227,7 +228,7 @@ class Rounds:
         wrong = verdict.judge_whole(found)
         if found["readers"] > 1:
             wrong.append(f"{found['readers']} readers hold the store, all but one were killed")
-        for writer in running:
+        for at, writer in enumerate(running):
             said = writer.said()
             judged = Writer(
                 writer.space,
@@ -242,6 +243,8 @@ class Rounds:
             wrong += [f"{writer.space} ({writer.durability}): {each}" for each in differs]
             if model is not None:
                 self._models[writer.space] = model
+            else:
+                self._spoiled[at] += 1  # one finding must not bring others: go on elsewhere
             writer.log.unlink(missing_ok=True)
         return wrong + self._feed.follow(found)
 
