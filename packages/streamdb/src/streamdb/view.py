@@ -14,6 +14,7 @@ from streamdb import attributes, data, metapack, paths, rows
 from streamdb.blocks import PathIndex, successor
 from streamdb.checks import address as blake3_address
 from streamdb.errors import CorruptData, FeedTrimmed, InvalidArgument, NotFound
+from streamdb.failures import raise_named
 from streamdb.model import GUID, Change, Entry, Stat, Version
 from streamdb.rows import FeedRow, Record
 
@@ -387,8 +388,10 @@ class Viewing:
         self._txn = self._engine.begin()
         return View(self._engine, self._txn, self._verify)
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         self._txn.abort()
+        # A damaged page shows as an error of LMDB's, in the middle of any question.
+        raise_named(error, "reading")
 
 
 def missing(path: str) -> NotFound:
