@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Measure StreamDB beside SQLite, RocksDB, LevelDB and plain files, interleaved, in one run.
 
-    packages/streamdb/bench/compare.py --quick
-    packages/streamdb/bench/compare.py --json compare.json --chart compare.png --write-docs
+    .venv/bin/python packages/streamdb/bench/compare.py --quick
+    .venv/bin/python packages/streamdb/bench/compare.py --json FILE --chart FILE.png --write-docs
 
 Exit codes: 0 all targets reached, 1 a target missed (they are listed), 2 usage, 3 a precondition is
 not met, 4 a store failed (the others are still measured), 130 interrupted.

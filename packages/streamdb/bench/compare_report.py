@@ -218,7 +218,7 @@ def section_of(figures: Mapping[str, Any]) -> str:
     head = (
         f"{figures['documents']:,} documents, {figures['rounds']} rounds; {machine['cpu']}, "
         f"{machine['memory']}, {machine['file system']}, Python {machine['python']}. "
-        f"`packages/streamdb/bench/compare.py{figures['options']}`"
+        f"`.venv/bin/python packages/streamdb/bench/compare.py{figures['options']}`"
     )
     note = (
         "Medians; in brackets the peer's figure by ours: above 1 we are ahead. The last column "
