@@ -21,6 +21,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import median
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -35,6 +36,9 @@ ROOT = Path(__file__).resolve().parents[3]
 DOCS = (ROOT / "docs/explanation/streamdb-benchmarks.md", ROOT / "packages/streamdb/README.md")
 #: What a run of a million documents takes on disk at most, and one of fewer documents.
 BYTES_PER_DOCUMENT, BYTES_PER_BLOB_ROUND = 12_000, 1 << 30
+
+#: What is quoted was measured on so many documents, while others kept fewer CPUs busy than this.
+QUOTED_DOCUMENTS, QUIET_CORES = 100_000, 0.25
 
 
 class Refused(Exception):
@@ -239,12 +243,27 @@ def write_json(path: Path, figures: dict[str, Any]) -> None:
     fresh.replace(path)
 
 
+def doubt_of(figures: dict[str, Any]) -> str | None:
+    """Why the figures are not to be quoted, or None."""
+    if figures["failed"] or figures["interrupted"]:
+        return "the run is not whole"
+    if figures["documents"] < QUOTED_DOCUMENTS:
+        return f"{figures['documents']:,} documents are fewer than {QUOTED_DOCUMENTS:,}"
+    noise = median(row["others_cores"] for row in figures["rows"])
+    if noise > QUIET_CORES:
+        return f"others kept {noise:.1f} CPUs busy: measure again on a quiet machine"
+    return None
+
+
 def write_docs(figures: dict[str, Any], paths: Sequence[Path]) -> None:
     """Put the tables between the markers of each document.
 
     Raises:
-        Refused: one of them has no markers; then none is changed.
+        Refused: one of them has no markers, or the run is none to be quoted; then none is changed.
     """
+    doubt = doubt_of(figures)
+    if doubt:
+        raise Refused(f"the documentation stays as it is: {doubt}")
     written = {}
     for path in paths:
         try:

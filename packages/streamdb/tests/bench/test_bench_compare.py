@@ -293,10 +293,11 @@ def test_a_store_that_gives_something_else_is_named_and_left_out(bench, tmp_path
 
 def test_documents_are_written_all_or_none(bench, tmp_path):
     compare = bench("compare")
+    machine = dict.fromkeys(("cpu", "memory", "file system", "python"), "x")
     figures = {
-        "documents": 1, "rounds": 1, "machine": dict.fromkeys(
-            ("cpu", "memory", "file system", "python"), "x"
-        ), "options": "", "stores": {"streamdb": {}}, "cases": [], "rows": [], "verdicts": [],
+        "documents": 100_000, "rounds": 1, "failed": {}, "interrupted": False, "machine": machine,
+        "options": "", "stores": {"streamdb": {}}, "cases": [], "verdicts": [],
+        "rows": [{"case": "x", "store": "streamdb", "others_cores": 0.2}],
     }  # fmt: skip
     good, bad = tmp_path / "good.md", tmp_path / "bad.md"
     good.write_text("<!-- bench -->\n<!-- /bench -->\n")
@@ -305,7 +306,25 @@ def test_documents_are_written_all_or_none(bench, tmp_path):
         compare.write_docs(figures, [good, bad])
     assert good.read_text() == "<!-- bench -->\n<!-- /bench -->\n"
     compare.write_docs(figures, [good])
-    assert "1 documents, 1 rounds" in good.read_text()
+    assert "100,000 documents, 1 rounds" in good.read_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"failed": {"apsw": "get: ..."}}, "not whole"),
+        ({"interrupted": True}, "not whole"),
+        ({"documents": 99_999}, "fewer than 100,000"),
+        ({"rows": [{"others_cores": 0.1}, {"others_cores": 0.9}, {"others_cores": 1}]}, "0.9 CPUs"),
+    ],
+)
+def test_what_is_not_to_be_quoted_is_not_written(bench, tmp_path, change, why):
+    compare = bench("compare")
+    quiet = [{"others_cores": 0.1}]
+    good = {"documents": 100_000, "failed": {}, "interrupted": False, "rows": quiet}
+    assert compare.doubt_of(good) is None
+    with pytest.raises(compare.Refused, match=why):
+        compare.write_docs(good | change, [tmp_path / "none.md"])
 
 
 def test_the_explanation_can_be_refreshed(bench):
