@@ -198,7 +198,7 @@ def _choose(found: Salvage, plan: Plan) -> None:
                 "index",
                 "the index",
                 "pages of it are gone: short documents (up to 16 KiB) that lay only there cannot"
-                " even be named, and of others an older state may have come back",
+                " even be named; of others an older state, or one that was deleted, may be back",
             )
         )
     _choose_versions(found, plan)

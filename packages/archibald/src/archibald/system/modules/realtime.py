@@ -162,6 +162,14 @@ def _kernel(profile: Profile, hardware: Hardware) -> list[Contribution]:
             KernelArg("preempt=full"),
             KernelArg("threadirqs"),
         )
+    if not profile.realtime.kernel_memory_accounting:
+        found += contributions(
+            _because(
+                "charging kernel memory to control groups takes time in each allocation",
+                ("realtime.kernel_memory_accounting",),
+            ),
+            KernelArg("cgroup.memory=nokmem"),
+        )
     if cpu.isolated:
         found += _isolation(cpu, hardware)
     if cpu.tickless:

@@ -166,15 +166,17 @@ def _threaded(scene: Scene) -> Knob:
 
 
 def wanted_arguments(scene: Scene) -> list[Contribution]:
-    """Return the kernel arguments that have an effect on this machine.
+    """Return the kernel arguments that have an effect on this machine, and are about real time.
 
-    Without frequency scaling there is no governor that could be chosen.
+    Without frequency scaling there is no governor that could be chosen. How memory is accounted is
+    the owner's choice on a machine that may run more than audio, such as containers with limits.
     """
     scaling = scene.sight.exists("/sys/devices/system/cpu/cpufreq/policy0")
+    left_out = ("cgroup.memory=",) if scaling else ("cgroup.memory=", "cpufreq.")
     return [
         c
         for c in scene.spec.contributions
-        if isinstance(c.item, KernelArg) and (scaling or not c.item.text.startswith("cpufreq."))
+        if isinstance(c.item, KernelArg) and not c.item.text.startswith(left_out)
     ]
 
 
