@@ -108,7 +108,7 @@ def describe_key(table: bytes, key: bytes) -> str:
     name = _TABLE_NAMES[table]
     if table in (CHUNKS, GUIDS):
         return f"{name} {key.hex()[:16]}"
-    if table == FEED:
+    if table == FEED and len(key) == 8:
         return f"{name} {int.from_bytes(key, 'big')}"
     if table == HISTORY:
         return f"{name} {int.from_bytes(key[-8:], 'big')} of {key[:-9].decode(errors='replace')!r}"

@@ -41,6 +41,8 @@ def _try_all(store: Damaged, damages: list[Damage]) -> None:
     assert sum(map(sum, (each.values() for each in (tally.named, tally.noted, tally.unused)))) == (
         len(damages)
     )
+    # A reader that LMDB ends is the exception, even among flips that hit a tree's structure.
+    assert tally.killed <= max(3, len(damages) // 20)
 
 
 def test_one_flip_of_each_kind(damaged):
@@ -71,10 +73,6 @@ def test_flips_where_the_index_means_something(damaged):
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    strict=True,
-    reason="3 of 200 structure flips: check does not name one, LMDB ends the process on others",
-)
 def test_flips_in_what_holds_the_trees_together(damaged):
     _try_all(damaged, damaged.structure_flips(200))
     assert damaged.tally.named["data.mdb"] > 190

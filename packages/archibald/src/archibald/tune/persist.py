@@ -23,7 +23,7 @@ FOLDERS = {
     "/etc/sysctl.d/": "sysctl.vm.swappiness",
     "/etc/security/limits.d/": "limits.session",
     "/etc/udev/rules.d/": "cpu.latency-device",
-    "/etc/modprobe.d/": "sound.module-parameters",
+    "/etc/modprobe.d/archibald-realtime.conf": "sound.module-parameters",
     "/etc/tmpfiles.d/": "memory.huge-pages",
     "/etc/modules-load.d/": "sound.modules",
     "/etc/pipewire/pipewire.conf.d/": "pipewire.quantum",
