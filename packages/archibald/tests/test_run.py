@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -124,3 +127,32 @@ def _gone(pid: int) -> bool:
 
 def test_the_search_path_holds_the_sbin_folders():
     assert {"/usr/sbin", "/sbin"} <= set(build_environment()["PATH"].split(":"))
+
+
+def test_nothing_outlives_a_killed_parent(tmp_path):
+    code = (
+        "import sys; from archibald.run import spawn\n"
+        "with spawn(['sleep', '300']) as child:\n"
+        "    print(child.pid, flush=True); sys.stdin.read()\n"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    parent.kill()
+    parent.communicate()
+
+    deadline = time.monotonic() + 20
+    while alive(child) and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+    assert not alive(child)
+
+
+def alive(pid: int) -> bool:
+    """Say whether a process runs; one that only waits to be collected does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

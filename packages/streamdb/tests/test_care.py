@@ -8,6 +8,7 @@ import random
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -277,9 +278,10 @@ def test_an_encrypted_store_is_scrubbed_and_repaired_with_its_key(tmp_path):
     assert check_store(root, key=key).ok
     with pytest.raises(errors.KeyRequired):
         repair_store(root)
-    marker = json.loads((root / place.MARKER).read_text())
-    marker["key"]["salt"] = "00" * 16
-    (root / place.MARKER).write_text(json.dumps(marker))
+    marker = place.read_marker(root)
+    assert marker is not None
+    assert marker.key is not None
+    place.write_marker(root, replace(marker, key=marker.key | {"salt": "00" * 16}))
     with pytest.raises(errors.WrongKey):
         StreamDB.open(root, key=key)
     report, gone = assert_repaired(root, model, key=key, lost_most=0)

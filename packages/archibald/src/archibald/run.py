@@ -171,15 +171,20 @@ def spawn(
     stdout: int | IO[bytes] = subprocess.DEVNULL,
     stderr: int | IO[bytes] = subprocess.DEVNULL,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a command in a process group of its own; leaving the block ends the whole group."""
+    """Start a command in a process group of its own; leaving the block ends the whole group.
+
+    Where setpriv is there (util-linux), the kernel ends it as well when we are killed.
+    """
     words = [os.fspath(arg) for arg in argv]
     log.debug("$ %s", shell_quoted(words))
     full_env = build_environment(env)
     program = shutil.which(words[0], path=full_env["PATH"])
     if program is None:
         require_tools([words[0]], purpose="this step")
+    setpriv = shutil.which("setpriv", path=full_env["PATH"])
+    leash = [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
     process = subprocess.Popen(
-        [program or words[0], *words[1:]],
+        [*leash, program or words[0], *words[1:]],
         env=full_env, cwd=cwd, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True,
     )  # fmt: skip
     try:

@@ -16,6 +16,7 @@ from archibald.image.layer import (
     home_nodes,
     parse_file_list,
     read_skeleton,
+    require_timezone,
     write_layer,
 )
 from archibald.system.spec import Directory, File, Link
@@ -219,3 +220,15 @@ def test_everything_in_a_home_belongs_to_its_owner():
     assert nodes["/home/u/.config"] == Directory("/home/u/.config", 0o755, "u", "u")
     assert nodes["/home/u/.local"] == Directory("/home/u/.local", 0o700, "u", "u")
     assert nodes["/home/u/.profile"] == File("/home/u/.profile", b"text", 0o644, "u", "u")
+
+
+def test_a_time_zone_that_the_image_lacks_is_named_with_near_ones():
+    base = parse_file_list(
+        "f 644 0 0 9 /usr/share/zoneinfo/Europe/Berlin\t\n"
+        "l 777 0 0 7 /usr/share/zoneinfo/Etc/UTC\t../UTC\n"
+    )
+    require_timezone("Europe/Berlin", base)
+    require_timezone("Etc/UTC", base)
+    with pytest.raises(UsageError, match="Europe/Berln") as caught:
+        require_timezone("Europe/Berln", base)
+    assert "Europe/Berlin" in caught.value.next_step

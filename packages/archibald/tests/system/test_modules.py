@@ -264,6 +264,7 @@ class TestRealtime:
             "kernel.timer_migration": "1",
             "kernel.nmi_watchdog": "0",
             "kernel.numa_balancing": "0",
+            "vm.percpu_pagelist_high_fraction": "1024",
             "vm.stat_interval": "30",
             "kernel.sched_rt_runtime_us": "950000",
         }

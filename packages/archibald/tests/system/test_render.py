@@ -208,7 +208,7 @@ def test_the_delta_of_a_variant_is_what_differs():
     settings_file = content(delta.files, "/etc/pipewire/pipewire.conf.d/92-low-latency.conf")
     assert b"default.clock.quantum = 16" in settings_file
     assert delta.removed == ()
-    assert delta.kernel_args == ("cpufreq.default_governor=performance",)
+    assert delta.kernel_args == ("cgroup.memory=nokmem", "cpufreq.default_governor=performance")
 
 
 def test_the_delta_lists_what_only_the_default_has():

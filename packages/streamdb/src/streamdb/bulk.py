@@ -35,8 +35,9 @@ class Bulk:
         """Take a document in; it is committed with the batch."""
         self.engine.committer.check()
         with self._lock:
-            if put.path in self._puts:
-                # Two versions of one path: the first must become an old version.
+            shared = self._is_shared(put)
+            if put.path in self._puts or shared:
+                # Two versions of one document: the first must become an old version.
                 self.flush()
             if self._open is None:
                 self._begin()
@@ -47,9 +48,21 @@ class Bulk:
                 put.guid = self._identity(put.path)
             self._puts[put.path] = put
             self._bytes += len(prepared.inline or b"") + len(put.packed) + len(put.path)
-            if len(self._puts) >= BATCH_DOCUMENTS or self._bytes >= BATCH_BYTES:
+            if shared or len(self._puts) >= BATCH_DOCUMENTS or self._bytes >= BATCH_BYTES:
                 self.flush()
             return put.guid
+
+    def _is_shared(self, put: Put) -> bool:
+        """Say whether the document has, or may have, other paths: a batch loses the order of them.
+
+        Binding commits the batch, so what is not shared now stays so while the batch is open.
+        """
+        if put.guid is not None:
+            return True
+        if self._open is None:
+            self._begin()
+        value = self._txn.get(rows.fold(put.path), db=self.engine.tables.doc)
+        return value is not None and bool(value[rows.FLAGS_AT] & rows.FLAG_SHARED)
 
     def _identity(self, path: bytes) -> GUID:
         """The identity that the document at a path has, or will have."""

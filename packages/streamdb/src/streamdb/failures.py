@@ -79,6 +79,16 @@ def translate(error: BaseException, doing: str) -> StreamDBError:
     )
 
 
+def raise_named(error: BaseException | None, doing: str) -> None:
+    """Raise the named error when ``error`` is one of LMDB's; leave every other to the caller."""
+    if error is None or isinstance(error, StreamDBError):
+        return
+    import lmdb
+
+    if isinstance(error, lmdb.Error):
+        raise translate(error, doing) from error
+
+
 def is_short_write(error: BaseException, root: Path) -> bool:
     """Whether LMDB's "Input/output error" is a write that ended early, because there is no room."""
     if "Input/output error" not in str(error):

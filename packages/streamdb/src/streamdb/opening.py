@@ -101,6 +101,7 @@ def _unlocker(marker: place.Marker, key: Key | None, root: Path) -> Cipher | Non
 
 def _create(root: Path, key: Key | None, map_bytes: int, segment_bytes: int) -> place.Marker:
     place.check_vacant(root)
+    above = place.missing_parents(root)
     place.prepare(root)
     place.refuse_network(root)
     with place.creation_lock(root):
@@ -123,7 +124,7 @@ def _create(root: Path, key: Key | None, map_bytes: int, segment_bytes: int) -> 
         finally:
             engine.release()
         # The marker comes last: every name that it vouches for is on the disk before it.
-        for directory in (root / place.INDEX, root / place.SEGMENTS, root, root.absolute().parent):
+        for directory in (root / place.INDEX, root / place.SEGMENTS, root, *above):
             sync_directory(directory)
         place.write_marker(root, marker)
         return marker

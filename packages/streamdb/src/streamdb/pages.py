@@ -196,7 +196,9 @@ class Walk:
     def free_pages(self) -> list[int]:
         """The pages that the free list names."""
         found: list[int] = []
-        for key, value, _, page in self._nodes(self.meta.free):
+        for key, value, flags, page in self._nodes(self.meta.free):
+            if flags & ~BIGDATA:
+                self.problems.append((page, f"a row has flags {flags}, which are never written"))
             count = int.from_bytes(value[:8], "little")
             if len(key) != 8 or len(value) < 8 or len(value) < 8 * (count + 1):
                 self.problems.append((page, "a list of free pages does not fit its row"))

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from streamdb.checks import crc32c
 from streamdb.errors import (
     CorruptData,
     NewerFormat,
@@ -50,14 +51,25 @@ class Marker:
 
     def to_bytes(self) -> bytes:
         """The marker's file."""
-        content = {
+        content: dict[str, Any] = {
             "magic": _MAGIC,
             "format": self.format,
             "store": self.store_id.hex(),
             "key": self.key,
-            "note": "a StreamDB store; do not change files in here by hand: see `streamdb --help`",
         }
+        content["crc32c"] = _checksum(content)
+        content["note"] = (
+            "a StreamDB store; do not change files in here by hand: see `streamdb --help`"
+        )
         return (json.dumps(content, indent=2) + "\n").encode()
+
+
+def _checksum(content: dict[str, Any]) -> str:
+    """Of what a marker says, however it is written: a flipped bit must not look like another
+    program's file, or a newer format.
+    """
+    said = [content[name] for name in ("magic", "format", "store", "key")]
+    return f"{crc32c(json.dumps(said, sort_keys=True).encode()):08x}"
 
 
 def read_marker(root: Path) -> Marker | None:
@@ -78,12 +90,14 @@ def read_marker(root: Path) -> Marker | None:
         ) from None
     try:
         content = json.loads(raw)
-        if content["magic"] != _MAGIC:
+        if "crc32c" not in content and content["magic"] != _MAGIC:
             raise NotAStore(
                 f"{root} is not a StreamDB store",
                 why=f"its {MARKER} file is of another program",
                 next_step="name the directory of a store, or an empty one to make a store in",
             )
+        if int(content["crc32c"], 16) != int(_checksum(content), 16):
+            raise ValueError("its checksum is wrong")
         version = int(content["format"])
         if version > FORMAT_VERSION:
             raise NewerFormat(
@@ -156,6 +170,16 @@ def check_vacant(root: Path) -> None:
             f"{root} was a StreamDB store and has lost its {MARKER} file",
             next_step=f"run `streamdb repair {root}`, or copy {MARKER} from a backup of it",
         )
+
+
+def missing_parents(root: Path) -> list[Path]:
+    """The directories above ``root`` up to the first that is there, which holds the name made."""
+    above = []
+    for parent in root.absolute().parents:
+        above.append(parent)
+        if parent.is_dir():
+            break
+    return above
 
 
 def prepare(root: Path) -> None:

@@ -44,6 +44,14 @@ class Plan:
     lost_items: list[FeedItem] = field(default_factory=list)
     partial: list[Record] = field(default_factory=list)
     fixed: list[str] = field(default_factory=list)
+    older: set[bytes] = field(default_factory=set)
+
+    def is_older(self, path: bytes, newest: int, kept: int) -> None:
+        """Note a document that is there as an earlier change left it."""
+        self.older.add(path)
+        text = path.decode(errors="replace")
+        why = f"its last change ({newest}) is lost; it is as change {kept} left it"
+        self.lost.append(Problem("version", repr(text), why, text))
 
     def lose(self, path: bytes, guid: GUID, why: str) -> None:
         """Note a document that cannot be saved."""
@@ -82,7 +90,7 @@ def repair_with(
         read_segments(found, root, cipher, progress)
         plan = Plan(fixed=fixed)
         _choose(found, plan)
-        _settle_shared(plan)
+        _settle_shared(found, plan)
         quarantine = _quarantine(root)
         _save_partial(root, found, plan, cipher, quarantine)
         _mend_segments(root, found, plan, marker, quarantine)
@@ -180,14 +188,7 @@ def _choose(found: Salvage, plan: Plan) -> None:
             continue
         newest = found.changed.get(path, seq)
         if newest > seq:
-            plan.lost.append(
-                Problem(
-                    "version",
-                    repr(path.decode(errors="replace")),
-                    f"its last change ({newest}) is lost; it is as change {seq} left it",
-                    path.decode(errors="replace"),
-                )
-            )
+            plan.is_older(path, newest, seq)
         plan.documents[path] = record
         plan.recovered += not in_tree
     for path in found.missing():
@@ -198,7 +199,7 @@ def _choose(found: Salvage, plan: Plan) -> None:
                 "index",
                 "the index",
                 "pages of it are gone: short documents (up to 16 KiB) that lay only there cannot"
-                " even be named, and of others an older state may have come back",
+                " even be named; of others an older state, or one that was deleted, may be back",
             )
         )
     _choose_versions(found, plan)
@@ -229,17 +230,23 @@ def _choose_versions(found: Salvage, plan: Plan) -> None:
             plan.history[key] = (body, record)
 
 
-def _settle_shared(plan: Plan) -> None:
-    """Paths of one document show the same; one with a single path left is shared no more."""
+def _settle_shared(found: Salvage, plan: Plan) -> None:
+    """Paths of one document show the same; one with a single path left is shared no more.
+
+    The newest data may have been written through a path that is gone.
+    """
     groups: dict[bytes, list[bytes]] = {}
     for path, record in plan.documents.items():
         groups.setdefault(record.guid, []).append(path)
     for names in groups.values():
         newest = max((plan.documents[path] for path in names), key=lambda each: each.version)
+        written = found.written.get(newest.guid, 0)
         for path in names:
             own = plan.documents[path]
             flags = newest.flags & ~FLAG_SHARED | (FLAG_SHARED if len(names) > 1 else 0)
             plan.documents[path] = replace(newest, path=path, seq=own.seq, flags=flags)
+            if written > newest.version and path not in plan.older:
+                plan.is_older(path, written, newest.version)
 
 
 # -- what is put aside -----------------------------------------------------------------------------
@@ -282,8 +289,10 @@ def _save_partial(
                         )
                 file.write(content)
                 at += ref.size
+            file.flush()
+            os.fsync(file.fileno())
         about = {"path": record.path.decode(), "size": record.size, "missing_bytes": gaps}
-        (quarantine / f"document-{number}.json").write_text(json.dumps(about, indent=2) + "\n")
+        _save(quarantine / f"document-{number}.json", about)
 
 
 def _mend_segments(
@@ -312,7 +321,15 @@ def _write_report(quarantine: Path, report: RepairReport) -> None:
         "lost": [{"where": each.where, "why": each.what} for each in report.lost],
         "fixed": list(report.fixed),
     }
-    (quarantine / "report.json").write_text(json.dumps(content, indent=2) + "\n")
+    _save(quarantine / "report.json", content)
+    segments.sync_directory(quarantine)
+
+
+def _save(path: Path, content: Any) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(content, indent=2) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
 
 
 # -- the new index ---------------------------------------------------------------------------------
@@ -384,7 +401,8 @@ def _feed(found: Salvage, plan: Plan, txn: int) -> tuple[list[FeedRow], dict[byt
     changed = {}
     if not items and plan.documents:
         path, record = next(iter(sorted(plan.documents.items())))
-        items.append(FeedItem("put", record.guid, path))
+        # Bound to what it was bound to: a "put" would say that its data is new.
+        items.append(FeedItem("bind", record.guid, path))
         changed[path] = replace(record, seq=found.highest_seq + 1)
     unique = {record.guid: record.size for record in plan.documents.values()}
     hlc = max([time.time_ns() // 1_000_000 << 16, *[r.hlc + len(r.items) for r in kept[-1:]]])
@@ -428,11 +446,12 @@ def _chunks(found: Salvage, plan: Plan) -> dict[bytes, ChunkRow]:
 
 
 def _swap(root: Path, quarantine: Path) -> None:
-    """The old index keeps its name until the new one takes it."""
+    """The old index keeps its name until the new one takes it, and has another by then."""
     data = root / place.INDEX / "data.mdb"
     with contextlib.suppress(FileNotFoundError):
         os.link(data, quarantine / "data.mdb")
+    for directory in (quarantine, quarantine.parent, root):
+        segments.sync_directory(directory)
     (root / _BUILDING / place.INDEX / "data.mdb").replace(data)
     segments.sync_directory(root / place.INDEX)
-    segments.sync_directory(quarantine)
     shutil.rmtree(root / _BUILDING, ignore_errors=True)

@@ -35,6 +35,7 @@ _DOC = struct.Struct("<BBQQ16sqQIH9s")
 ATTRIBUTES_AT = 4 + 56
 """Where a document's attributes lie in its value, checksum included."""
 GUID_AT = 4 + 18
+FLAGS_AT = 4
 """Where a document's identity lies in its value, checksum included."""
 _SHAPE = struct.Struct("<BB40xQIH")  # flags, codec, size and the two lengths of _DOC
 _SHORT_HEAD = 4 + _DOC.size
@@ -107,7 +108,7 @@ def describe_key(table: bytes, key: bytes) -> str:
     name = _TABLE_NAMES[table]
     if table in (CHUNKS, GUIDS):
         return f"{name} {key.hex()[:16]}"
-    if table == FEED:
+    if table == FEED and len(key) == 8:
         return f"{name} {int.from_bytes(key, 'big')}"
     if table == HISTORY:
         return f"{name} {int.from_bytes(key[-8:], 'big')} of {key[:-9].decode(errors='replace')!r}"

@@ -18,7 +18,7 @@ from streamdb.blocks import Block
 from streamdb.checks import crc32c
 from streamdb.engine import DICTIONARY_PLACE, KV_DICTIONARY, KV_KEY, KV_STORE
 from streamdb.errors import CorruptData
-from streamdb.model import ProgressCallback
+from streamdb.model import GUID, ProgressCallback
 
 if TYPE_CHECKING:
     from streamdb.crypto import Cipher
@@ -36,7 +36,8 @@ class Salvage:
     ``documents`` has for each path the newest row: the number of its change, its body, whether a
     tree led to it. ``named`` are the paths that the trees know of. ``removed`` has the number of
     the newest change that took a path away, ``changed`` that of the newest one that made it what it
-    is. ``chunks`` says where each whole chunk lies: segment, offset of the payload, header.
+    is, ``written`` that of the newest one that gave a document (by its GUID) its data. ``chunks``
+    says where each whole chunk lies: segment, offset of the payload, header.
     ``intact`` is False when pages of the index could not be reached.
     """
 
@@ -46,6 +47,7 @@ class Salvage:
     feed: dict[int, rows.FeedRow] = field(default_factory=dict)
     removed: dict[bytes, int] = field(default_factory=dict)
     changed: dict[bytes, int] = field(default_factory=dict)
+    written: dict[GUID, int] = field(default_factory=dict)
     dictionaries: dict[int, bytes] = field(default_factory=dict)
     store_id: bytes | None = None
     key: bytes | None = None
@@ -94,10 +96,12 @@ class Salvage:
         self.feed[row.first] = row
         self.highest_seq = max(self.highest_seq, row.last)
         for at, item in enumerate(row.items):
-            self.note(row.first + at, item.kind, item.path, item.old_path)
+            self.note(row.first + at, item.kind, item.guid, item.path, item.old_path)
 
-    def note(self, seq: int, kind: str, path: bytes, old_path: bytes) -> None:
+    def note(self, seq: int, kind: str, guid: GUID, path: bytes, old_path: bytes) -> None:
         """A change of which something is known."""
+        if kind in ("put", "restore"):
+            self.written[guid] = max(self.written.get(guid, 0), seq)
         if kind in ("delete", "unbind"):
             self.removed[path] = max(self.removed.get(path, 0), seq)
             return
@@ -113,22 +117,26 @@ class Salvage:
         elif key.startswith(KV_DICTIONARY):
             self.dictionaries[key[-1]] = body
 
+    def is_current(self, path: bytes) -> bool:
+        """Whether a row was found that the path had at the end, as far as is known."""
+        held = self.documents.get(path)
+        if held is None or self.removed.get(path, 0) > held[0]:
+            return False
+        return not self.intact or path in self.named
+
     def current(self) -> Iterator[tuple[bytes, int, bytes, bool]]:
         """(path, number of its change, row, whether a tree led to it) of the documents that were
         there at the end.
         """
         for path, held in self.documents.items():
-            if self.removed.get(path, 0) <= held[0] and (not self.intact or path in self.named):
+            if self.is_current(path):
                 yield path, *held
 
     def missing(self) -> Iterator[bytes]:
-        """Paths that were there at the end, as far as is known, and have no row."""
-        for path in self.named | self.changed.keys():
-            if self.intact and path not in self.named:
-                continue
-            if path not in self.documents and self.removed.get(path, 0) <= self.changed.get(
-                path, 0
-            ):
+        """Paths that were there at the end, as far as is known, and have no row of that time."""
+        for path in self.named if self.intact else self.named | self.changed.keys():
+            there = self.removed.get(path, 0) <= self.changed.get(path, 0)
+            if (there or (self.intact and path in self.named)) and not self.is_current(path):
                 yield path
 
 
@@ -218,7 +226,7 @@ def _take_record(
             return
         for each in entries:
             record = each.record
-            found.note(record.seq, each.kind, record.path, each.old_path)
+            found.note(record.seq, each.kind, record.guid, record.path, each.old_path)
             if each.kind not in ("delete", "unbind"):
                 found.offer(record.path, record.seq, rows.pack_record(record))
 

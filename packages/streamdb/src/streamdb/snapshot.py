@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from streamdb.errors import StoreClosed
+from streamdb.failures import raise_named
 from streamdb.reading import Readable
 from streamdb.view import View
 
@@ -46,7 +47,11 @@ class Snapshot(Readable):
             self._engine.check_usable()
             if not self._open:
                 raise StoreClosed("the snapshot is closed", next_step="take another one")
-            yield self._held
+            try:
+                yield self._held
+            except Exception as error:
+                raise_named(error, "reading")
+                raise
 
     def close(self) -> None:
         """Let the snapshot go; a second time does nothing."""

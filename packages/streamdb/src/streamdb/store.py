@@ -12,6 +12,7 @@ from streamdb import data, ingest, rows
 from streamdb.cache import Cache
 from streamdb.engine import MAP_BYTES, Engine
 from streamdb.errors import StoreBusy, StoreClosed
+from streamdb.failures import raise_named
 from streamdb.model import (
     GUID,
     BackupReport,
@@ -303,8 +304,7 @@ class StreamDB(Readable):
         Raises:
             StoreFull, StorageFailure: at the end of the block; nothing of it is in the store.
         """
-        self._check_open()
-        self._settle()
+        self._ready()
         committer = self._engine.committer
         with (
             self._engine.writer.preparing(),
@@ -318,8 +318,7 @@ class StreamDB(Readable):
 
     def flush(self) -> None:
         """Put everything that returned so far on the disk; in ``bulk``, make it visible too."""
-        self._check_open()
-        self._settle()
+        self._ready()
         if not self._engine.readonly:
             self._engine.committer.sync()
 
@@ -328,6 +327,10 @@ class StreamDB(Readable):
             self._check_open()
         return self._engine.committer.submit(run, full=self._full)
 
+    def _ready(self) -> None:
+        self._check_open()
+        self._settle()
+
     def _settle(self) -> None:
         if self._bulk is not None:
             self._bulk.flush()
@@ -335,11 +338,7 @@ class StreamDB(Readable):
     # -- reading -----------------------------------------------------------------------------------
 
     def get(self, path: str) -> bytes:
-        """The data of the document at ``path``.
-
-        Raises:
-            NotFound: there is none; CorruptData: it is damaged (never wrong bytes).
-        """
+        """The data of the document at ``path``, as :meth:`Readable.get` says."""
         cache = self._cache
         if cache.txn == self._txnid[0]:
             held = cache.young.get(path)
@@ -352,34 +351,39 @@ class StreamDB(Readable):
             self._check_open()
         if self._bulk is not None:
             self._bulk.settle(path)
-        engine = self._engine
-        cache = self._cache
-        txn = engine.begin()
+        txn = self._engine.begin()
         try:
-            number = txn.id()
-            if number != cache.txn:
-                cache.catch_up(View(engine, txn, self._verify), number)
-            if cache.txn == number and (cache.old or cache.young):
-                held = cache.young.get(path) or cache.find_old(path, number)
-                if held is not None:
-                    return held
-            key = rows.key_of(path)
-            value = txn.get(key, db=engine.tables.doc) if key else None
-            if value is None:
-                raise missing(validate(path))
-            short = rows.short_document(key, value, self._verify)
-            if short is None:
-                found, shared = self._get_long(txn, key, value)
-            else:
-                codec_number, size, found, shared = short
-                if codec_number or len(found) != size:
-                    found = data.decode_inline(key, codec_number, found, size)
-            # A write through another path changes a shared document: the feed does not say whose.
-            if not shared:
-                cache.put(path, found, number)
-            return found
+            return self._get_in(txn, path)
+        except Exception as error:
+            raise_named(error, "reading")
+            raise
         finally:
             txn.abort()
+
+    def _get_in(self, txn: Any, path: str) -> bytes:
+        engine, cache = self._engine, self._cache
+        number = txn.id()
+        if number != cache.txn:
+            cache.catch_up(View(engine, txn, self._verify), number)
+        if cache.txn == number and (cache.old or cache.young):
+            held = cache.young.get(path) or cache.find_old(path, number)
+            if held is not None:
+                return held
+        key = rows.key_of(path)
+        value = txn.get(key, db=engine.tables.doc) if key else None
+        if value is None:
+            raise missing(validate(path))
+        short = rows.short_document(key, value, self._verify)
+        if short is None:
+            found, shared = self._get_long(txn, key, value)
+        else:
+            codec_number, size, found, shared = short
+            if codec_number or len(found) != size:
+                found = data.decode_inline(key, codec_number, found, size)
+        # A write through another path changes a shared document: the feed does not say whose.
+        if not shared:
+            cache.put(path, found, number)
+        return found
 
     def _get_long(self, txn: Any, key: bytes, value: bytes) -> tuple[bytes, bool]:
         record = rows.unpack_record(value[4:], key)
@@ -399,8 +403,7 @@ class StreamDB(Readable):
 
     def snapshot(self) -> Snapshot:
         """A consistent view of the store as it is now, while others write. Close it after use."""
-        self._check_open()
-        self._settle()
+        self._ready()
         return Snapshot(self._engine, self._verify)
 
     def statistics(self) -> Statistics:
@@ -419,8 +422,7 @@ class StreamDB(Readable):
         """
         from streamdb.check import check_engine
 
-        self._check_open()
-        self._settle()
+        self._ready()
         return check_engine(self._engine, progress)
 
     def gc(self, progress: ProgressCallback | None = None) -> GcReport:
@@ -430,8 +432,7 @@ class StreamDB(Readable):
         """
         from streamdb.gc import collect
 
-        self._check_open()
-        self._settle()
+        self._ready()
         return collect(self._engine, progress)
 
     def repair(self, progress: ProgressCallback | None = None) -> RepairReport:

@@ -14,6 +14,7 @@ from streamdb import attributes, data, metapack, paths, rows
 from streamdb.blocks import PathIndex, successor
 from streamdb.checks import address as blake3_address
 from streamdb.errors import CorruptData, FeedTrimmed, InvalidArgument, NotFound
+from streamdb.failures import raise_named
 from streamdb.model import GUID, Change, Entry, Stat, Version
 from streamdb.rows import FeedRow, Record
 
@@ -231,6 +232,7 @@ class View:
         prefix = (query.prefix() or "").encode()
         end = successor(prefix) if len(prefix) <= rows.FOLD else None
         passes = attributes.may_match(attributes.ranges_of(query), rows.ATTRIBUTES_AT)
+        shortest = rows.ATTRIBUTES_AT + attributes.SIZE
         needs_metadata = query.uses_metadata
         given = 0
         cursor = self.txn.cursor(self.engine.tables.doc)
@@ -241,7 +243,8 @@ class View:
                 return
             if limit is not None and given >= limit:
                 return
-            if passes is not None and not passes(value):
+            # A row that is too short for its attributes is damaged: unsealing it says so.
+            if passes is not None and len(value) >= shortest and not passes(value):
                 continue
             record = rows.unpack_record(rows.unseal(rows.DOC, key, value, self.verify), key)
             path = record.path.decode()
@@ -330,7 +333,12 @@ class View:
     def feed_start(self) -> int:
         """The number of the oldest change that is kept; 1 when there are none."""
         cursor = self.txn.cursor(self.engine.tables.feed)
-        return int.from_bytes(cursor.key(), "big") if cursor.first() else 1
+        if not cursor.first():
+            return 1
+        key = cursor.key()
+        if len(key) != 8:
+            raise rows.damaged(rows.FEED, key, f"its number has {len(key)} bytes")
+        return int.from_bytes(key, "big")
 
     def changes(self, since: int, limit: int | None) -> Iterator[Change]:
         """The changes after number ``since``, the oldest first."""
@@ -387,8 +395,10 @@ class Viewing:
         self._txn = self._engine.begin()
         return View(self._engine, self._txn, self._verify)
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         self._txn.abort()
+        # A damaged page shows as an error of LMDB's, in the middle of any question.
+        raise_named(error, "reading")
 
 
 def missing(path: str) -> NotFound:

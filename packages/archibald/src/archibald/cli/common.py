@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import logging
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
@@ -27,6 +28,13 @@ VERBS: dict[str, tuple[str, str]] = {
     "run": ("run", "Boot an image in QEMU, or check it from the inside."),
     "cache": ("cache", "Show or prune the build cache."),
     "selftest": ("selftest", "Check the live state of the system that runs now."),
+    "audit": ("audit", "Check this machine for real-time audio; changes nothing."),
+    "plan": ("plan", "Show what apply would change, old and new."),
+    "apply": ("apply", "Change this machine to what the profile wants; can be taken back."),
+    "rollback": ("rollback", "Take back what apply has changed."),
+    "status": ("status", "Show what apply has changed, and whether it still holds."),
+    "drift": ("drift", "Show what no longer holds since the last apply."),
+    "session": ("session", "Keep CPUs awake and the card first, while it runs."),
     "completion": ("completion", "Print the shell completion script."),
 }
 
@@ -122,17 +130,34 @@ def _on_sigterm(_signum: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
+@contextlib.contextmanager
+def _ended_like_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the command as Ctrl-C does, so that clean-up runs."""
+    before = {
+        sig: signal.signal(sig, _on_sigterm)
+        for sig in (signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(sig) == signal.SIG_DFL
+    }
+    try:
+        yield
+    finally:
+        for sig, handler in before.items():
+            signal.signal(sig, handler)
+
+
+def _run(argv: Sequence[str]) -> int:
+    code = cli.main(args=list(argv), prog_name="archibald", standalone_mode=False)
+    return int(code) if isinstance(code, int) else ExitCode.OK
+
+
 def run_cli(argv: Sequence[str]) -> int:
     """Run a command line and return its exit code; prints errors the way users read them.
 
     SIGTERM and SIGHUP act like Ctrl-C, so that clean-up runs.
     """
-    for sig in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(sig) == signal.SIG_DFL:
-            signal.signal(sig, _on_sigterm)
     try:
-        code = cli.main(args=list(argv), prog_name="archibald", standalone_mode=False)
-        return int(code) if isinstance(code, int) else ExitCode.OK
+        with _ended_like_ctrl_c():
+            return _run(argv)
     except click.exceptions.Exit as exit_request:
         return exit_request.exit_code
     except click.ClickException as error:

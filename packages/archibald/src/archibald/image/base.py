@@ -108,7 +108,7 @@ def early_files(tree: Mapping[str, object]) -> dict[str, File]:
 
 
 def _hook_text(name: str) -> str:
-    return resources.files("archibald.image").joinpath("hooks", name).read_text()
+    return resources.files("archibald.image").joinpath("hooks", name).read_text("utf-8")
 
 
 def _early_tar(files: Mapping[str, File], epoch: int) -> bytes:
@@ -174,10 +174,10 @@ def build_base(
         folder.mkdir()
     write_repository(plan.lock.packages, store, repository, runner=runner)
     for name in ("early.sh", "finish.sh"):
-        (hooks / name).write_text(_hook_text(name))
+        (hooks / name).write_text(_hook_text(name), "utf-8")
     (hooks / "early.tar").write_bytes(_early_tar(plan.early_files, plan.lock.epoch))
     automatic = sorted({p.name for p in plan.lock.packages} - set(plan.lock.requested))
-    (hooks / "auto.list").write_text("".join(f"{name}\n" for name in automatic))
+    (hooks / "auto.list").write_text("".join(f"{name}\n" for name in automatic), "utf-8")
     command = mmdebstrap_command(plan, repository=repository, hooks=hooks, out=out)
     squash = mksquashfs_command(out / "base.squashfs", level=plan.level)
     counter = _LogProgress(log_file, packages=len(plan.lock.packages), tell=progress)
@@ -202,7 +202,7 @@ def build_base(
 
 
 def _log_errors(log_file: Path) -> str:
-    lines = log_file.read_text(errors="replace").splitlines()
+    lines = log_file.read_text(encoding="utf-8", errors="replace").splitlines()
     found = [
         li
         for li in lines
@@ -213,7 +213,7 @@ def _log_errors(log_file: Path) -> str:
 
 def _check_installed(lock: Lock, listing: Path) -> None:
     """Raise unless exactly the locked packages are installed in exactly the locked versions."""
-    rows = [line.split("\t") for line in listing.read_text().splitlines()]
+    rows = [line.split("\t") for line in listing.read_text(encoding="utf-8").splitlines()]
     installed = {row[0]: row[1] for row in rows}
     locked = {package.name: package.version for package in lock.packages}
     if installed != locked:

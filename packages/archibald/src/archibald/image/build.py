@@ -24,7 +24,14 @@ from archibald.image import app as app_stage
 from archibald.image import base as base_stage
 from archibald.image.accounts import Accounts, crypt_password, with_accounts
 from archibald.image.grub import Kernel, kernel_of
-from archibald.image.layer import Node, home_nodes, parse_file_list, read_skeleton, write_layer
+from archibald.image.layer import (
+    Node,
+    home_nodes,
+    parse_file_list,
+    read_skeleton,
+    require_timezone,
+    write_layer,
+)
 from archibald.image.privilege import require_privileges
 from archibald.image.sbom import guest_manifest
 from archibald.image.space import require_space
@@ -296,7 +303,7 @@ def system_tree(build: Build, base: StageResult) -> tuple[dict[str, Node], Accou
     """Return all nodes of the system layer and the accounts that own them."""
     lock, spec = build.lock, build.design.spec
     names = ("passwd", "group", "shadow", "gshadow")
-    texts = [base.path(f"accounts/{name}").read_text() for name in names]
+    texts = [base.path(f"accounts/{name}").read_text("utf-8") for name in names]
     users = spec.of(User)
     accounts = with_accounts(
         Accounts(*texts), spec.of(Group), users, epoch=lock.epoch, hash_password=crypt_password
@@ -323,11 +330,12 @@ def build_system(build: Build, base: StageResult, app: StageResult) -> StageResu
     level = build.design.profile.image.compression_level
     buffer = io.BytesIO()
     tree, accounts = system_tree(build, base)
+    entries = parse_file_list(base.path("files.list").read_text("utf-8"))
+    require_timezone(build.design.profile.system.timezone, entries)
     with app.path("app.tar").open("rb") as stream:
         write_layer(
-            buffer, app=stream, tree=tree, accounts=accounts, epoch=build.lock.epoch,
-            base=parse_file_list(base.path("files.list").read_text()),
-        )  # fmt: skip
+            buffer, app=stream, tree=tree, accounts=accounts, epoch=build.lock.epoch, base=entries
+        )
     import hashlib
 
     inputs = {
@@ -382,7 +390,7 @@ def _publish(target: Path, write: Callable[[Path], object]) -> Path:
 
 
 def _write(text: str, target: Path) -> None:
-    target.write_text(text)
+    target.write_text(text, encoding="utf-8")
 
 
 def _link_or_copy(source: Path, target: Path) -> None:
@@ -396,7 +404,7 @@ def _sums(output: Path, made: list[Path]) -> str:
     sums = {}
     listing = output / "SHA256SUMS"
     if listing.is_file():
-        for line in listing.read_text().splitlines():
+        for line in listing.read_text("utf-8").splitlines():
             sha256, _, name = line.partition("  ")
             if (output / name).is_file():
                 sums[name] = sha256

@@ -183,11 +183,11 @@ def _write_extra(plan: DiskPlan, grub_config: str, boot_files: Path, extra: Path
     (extra / "etc").mkdir()
     journal = extra / "etc/systemd/journald.conf.d/disk.conf"  # sorts after archibald.conf
     journal.parent.mkdir(parents=True)
-    journal.write_text("[Journal]\nStorage=persistent\n")
+    journal.write_text("[Journal]\nStorage=persistent\n", "utf-8")
     for path in sorted(boot_files.iterdir()):
         shutil.copyfile(path, extra / "boot" / path.name)
-    (extra / "boot/grub/grub.cfg").write_text(grub_config)
-    (extra / "etc/fstab").write_text(fstab(plan))
+    (extra / "boot/grub/grub.cfg").write_text(grub_config, "utf-8")
+    (extra / "etc/fstab").write_text(fstab(plan), "utf-8")
     for path in [*extra.rglob("*")]:
         path.chmod(0o755 if path.is_dir() else 0o644)
         os.utime(path, (plan.epoch, plan.epoch))

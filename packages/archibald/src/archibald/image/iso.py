@@ -81,7 +81,7 @@ def make_grub_images(
 ) -> tuple[Path, Path]:
     """Write GRUB's BIOS and EFI images into ``folder``; return their paths."""
     embedded = folder / "embedded.cfg"
-    embedded.write_text(config)
+    embedded.write_text(config, "utf-8")
     bios, efi = folder / "bios.img", folder / "BOOTX64.EFI"
     for image, kind, library, modules in (
         (bios, bios_format, "i386-pc", BIOS_MODULES),
@@ -157,10 +157,10 @@ def build_iso(
     for name, text in plan.texts.items():
         path = tree / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_text(text, "utf-8")
     marker = tree / plan.marker.lstrip("/")
     marker.parent.mkdir(parents=True, exist_ok=True)
-    marker.write_text("")
+    marker.write_text("", "utf-8")
     bios, efi = make_grub_images(boot, embedded_cfg(plan.marker), runner=runner)
     make_efi_partition(efi, boot / "efi.img", plan.epoch, runner=runner)
     (tree / "boot/grub").mkdir(parents=True, exist_ok=True)

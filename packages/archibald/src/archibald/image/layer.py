@@ -10,6 +10,7 @@ import io
 import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import PurePosixPath
 from typing import IO
 
@@ -40,6 +41,25 @@ def parse_file_list(text: str) -> dict[str, BaseEntry]:
         path, _, target = rest.partition("\t")
         entries[path] = BaseEntry(kind, int(mode, 8), int(uid), int(gid), int(size), target)
     return entries
+
+
+def require_timezone(zone: str, base: Mapping[str, BaseEntry]) -> None:
+    """Raise UsageError, with near names, unless the base's time zone database has ``zone``.
+
+    A link to a zone that is missing would leave the clock at UTC without a word.
+    """
+    folder = "/usr/share/zoneinfo/"
+    if folder + zone in base:
+        return
+    zones = [path.removeprefix(folder) for path in base if path.startswith(folder)]
+    near = get_close_matches(zone, sorted(zones), n=3)
+    raise UsageError(
+        f"system.timezone: there is no time zone {zone!r}",
+        why="the image's time zone database (tzdata) does not have it",
+        next_step=f"did you mean {' or '.join(near)}?"
+        if near
+        else "take one of timedatectl's list",
+    )
 
 
 class LayerWriter:

@@ -68,7 +68,7 @@ def _namespace_advice(why: str) -> str:
 
     name = getpass.getuser()
     subuid = Path("/etc/subuid")
-    entries = subuid.read_text() if subuid.is_file() else ""
+    entries = subuid.read_text(encoding="utf-8") if subuid.is_file() else ""
     owners = {line.partition(":")[0] for line in entries.splitlines()}
     if not owners & {name, str(os.getuid())}:
         return (

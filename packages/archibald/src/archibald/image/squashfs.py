@@ -20,7 +20,7 @@ def mksquashfs_command(target: Path, *, level: int) -> list[str]:
     """
     return [
         "mksquashfs", "-", str(target), "-tar", "-comp", "zstd", "-Xcompression-level", str(level),
-        "-b", "256K", "-noappend", "-no-progress", "-exit-on-error",
+        "-b", "128K", "-noappend", "-no-progress", "-exit-on-error",
         # squashfs-tools 4.5 ignores the tar's own root and makes it writable for everybody.
         "-root-mode", "0755", "-root-uid", "0", "-root-gid", "0",
     ]  # fmt: skip

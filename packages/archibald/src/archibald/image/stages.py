@@ -63,7 +63,7 @@ class StageStore:
         """Return a stored result whose outputs still have their recorded hashes, else None."""
         place = self.folder / name / key
         try:
-            record = json.loads((place / MANIFEST).read_text())
+            record = json.loads((place / MANIFEST).read_text("utf-8"))
             outputs = {str(output): str(sha256) for output, sha256 in record["outputs"].items()}
             seconds = float(record["seconds"])
         except (OSError, *_DAMAGE):
@@ -89,7 +89,7 @@ class StageStore:
     def expected_seconds(self, name: str) -> float | None:
         """Return how long the stage took last time, if it ever ran here."""
         try:
-            return float(json.loads((self.folder / "seconds.json").read_text())[name])
+            return float(json.loads((self.folder / "seconds.json").read_text("utf-8"))[name])
         except (OSError, *_DAMAGE):
             return None
 
@@ -97,10 +97,10 @@ class StageStore:
         path = self.folder / "seconds.json"
         known: dict[str, float] = {}
         with contextlib.suppress(OSError, *_DAMAGE):
-            known = dict(json.loads(path.read_text()))
+            known = dict(json.loads(path.read_text("utf-8")))
         known[name] = round(seconds, 2)
         temporary = path.with_name(f"seconds.{os.getpid()}")
-        temporary.write_text(json.dumps(known, sort_keys=True))
+        temporary.write_text(json.dumps(known, sort_keys=True), "utf-8")
         temporary.replace(path)
 
     def _make(self, name: str, key: str, inputs: Mapping[str, Any], work: Work) -> StageResult:
@@ -116,7 +116,7 @@ class StageStore:
             }
             seconds = time.monotonic() - started
             record = {"outputs": outputs, "seconds": round(seconds, 3), "inputs": inputs}
-            (made / MANIFEST).write_text(json.dumps(record, indent=1, sort_keys=True))
+            (made / MANIFEST).write_text(json.dumps(record, indent=1, sort_keys=True), "utf-8")
             place = self.folder / name / key
             place.parent.mkdir(parents=True, exist_ok=True)
             remove_tree(place)
@@ -167,7 +167,7 @@ class StageStore:
 def _locked(path: Path) -> Iterator[None]:
     """Hold a lock on a file that nobody has deleted as a leftover before it was locked."""
     while True:
-        with path.open("w") as lock:
+        with path.open("w", encoding="utf-8") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             # See remove_leftovers: it deletes lock files that it could lock.
             if os.fstat(lock.fileno()).st_nlink == 0:

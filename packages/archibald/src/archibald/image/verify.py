@@ -75,7 +75,7 @@ def read_inside(iso: Path, folder: Path, *, runner: Runner = run) -> Inside:
     names = runner(["unsquashfs", "-l", layer, "usr/lib/archibald/python"]).stdout
     version = re.search(r"/archibald-([^/]+)\.dist-info", names)
     return Inside(
-        profile.encode(), lock.read_text(), match[1] if match else "",
+        profile.encode(), lock.read_text("utf-8"), match[1] if match else "",
         version[1] if version else "",
     )  # fmt: skip
 
@@ -99,7 +99,7 @@ def _rebuilt(iso: Path, request: BuildRequest, ui: Ui) -> Iterator[tuple[Path, t
         inside = read_inside(iso, folder)
         json.loads(inside.profile_json)
         lock_path = folder / "image.lock"
-        lock_path.write_text(inside.lock_text)
+        lock_path.write_text(inside.lock_text, "utf-8")
         lock = model.load(inside.lock_text, name=f"the lock inside {iso.name}")
         hints = [f"tool versions: {line}" for line in tool_differences(lock)]
         if inside.version != __version__:

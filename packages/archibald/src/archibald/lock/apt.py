@@ -79,12 +79,12 @@ class AptRoom:
         require_tools(["apt-get", "gpgv"], purpose="finding and verifying Debian packages")
         for name in ("lists/partial", "cache/archives/partial", "empty"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
-        (self.folder / "status").write_text(self.status)
-        (self.folder / "preferences").write_text(self.preferences)
+        (self.folder / "status").write_text(self.status, "utf-8")
+        (self.folder / "preferences").write_text(self.preferences, "utf-8")
         lines = [source.line(self._trust(source)) for source in self.sources]
-        (self.folder / "sources.list").write_text("\n".join([*lines, ""]))
+        (self.folder / "sources.list").write_text("\n".join([*lines, ""]), "utf-8")
         config = self.folder / "apt.conf"
-        config.write_text(self._config())
+        config.write_text(self._config(), "utf-8")
         self._env = {"APT_CONFIG": str(config), "DEBIAN_FRONTEND": "noninteractive"}
 
     def _trust(self, source: Source) -> str:
@@ -211,7 +211,7 @@ class AptRoom:
         return LockedRelease(
             archive=source.archive,
             suite=source.suite,
-            date=release_date(path.read_text()).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            date=release_date(path.read_text("utf-8")).strftime("%Y-%m-%dT%H:%M:%SZ"),
             sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
             signed_by=self.verify_signature(path),
         )

@@ -35,7 +35,7 @@ def write_repository(
 
     with ThreadPoolExecutor(max_workers=(os.cpu_count() or 1) + 1) as pool:
         stanzas = list(pool.map(stanza, packages))
-    (folder / "Packages").write_text("\n".join(stanzas))
+    (folder / "Packages").write_text("\n".join(stanzas), "utf-8")
 
 
 def repository_address(folder: Path) -> str:

@@ -136,7 +136,7 @@ def update_some(
 
 def _installed(repository: Path) -> str:
     """Return dpkg's list of a system that has every package of a repository installed."""
-    stanzas = (repository / "Packages").read_text().split("\n\n")
+    stanzas = (repository / "Packages").read_text("utf-8").split("\n\n")
     return (
         "\n\n".join(f"Status: install ok installed\n{stanza.strip()}" for stanza in stanzas) + "\n"
     )

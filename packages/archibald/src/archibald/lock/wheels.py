@@ -81,7 +81,7 @@ def resolve_wheels(
              "--target", folder, *_target_options(python), *requirements],
             runner,
         )  # fmt: skip
-        return parse_report(json.loads(report.read_text()))
+        return parse_report(json.loads(report.read_text("utf-8")))
 
 
 def parse_report(report: Mapping[str, Any]) -> dict[str, str]:
@@ -128,7 +128,7 @@ def fetch_wheels(
     with TemporaryDirectory(prefix="wheels-", dir=store.folder) as folder:
         lines = [f"{_requirement(row.name)} --hash=sha256:{row.sha256}" for row in needed]
         listing = Path(folder) / "requirements.txt"
-        listing.write_text("\n".join(lines) + "\n")
+        listing.write_text("\n".join(lines) + "\n", "utf-8")
         _pip(
             ["download", "--quiet", "--no-deps", "--require-hashes", "--dest", folder,
              *_target_options(python), "--requirement", str(listing)],

@@ -78,6 +78,11 @@ class System(Table):
         False,
         why="Install and start Bluetooth; off by default because its radio work causes xruns.",
     )
+    virtual_machines: bool = option(
+        False,
+        why="Load KVM at boot wherever the CPU has it. Off, it takes no memory and no guest takes "
+        "the CPU from the audio threads; `modprobe kvm_intel` or `kvm_amd` still loads it.",
+    )
 
 
 class Audio(Table):
@@ -167,6 +172,20 @@ class Realtime(Table):
     numa_balancing: bool = option(False, why="Migrate memory between NUMA nodes at run time.")
     stat_interval_s: int = option(
         10, unit="s", why="Interval of the kernel's memory statistics.", ge=1, le=120
+    )
+    kernel_memory_accounting: bool = option(
+        False,
+        why="Charge the kernel's own memory to control groups. It costs time in each allocation "
+        "and 3 MiB at rest; memory limits of services still count their own pages without it.",
+    )
+    percpu_free_fraction: int = option(
+        1024,
+        unit="1/n of memory",
+        why="Each zone of memory keeps at most 1/n of itself as free pages that belong to single "
+        "CPUs. The kernel lets these lists grow to an eighth, and then empties them thousands of "
+        "pages at a time under the lock of the zone.",
+        ge=8,
+        le=65536,
     )
     transparent_huge_pages: Literal["always", "madvise", "never"] = option(
         "madvise",

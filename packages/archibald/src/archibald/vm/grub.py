@@ -101,8 +101,11 @@ class _Parser:
             self._close()
 
     def _words(self, text: str) -> list[str]:
+        if text.lstrip().startswith("#"):
+            return []
         try:
-            words = shlex.split(text, comments=True)
+            # Only a line of its own is a comment: kernel arguments may hold a #.
+            words = shlex.split(text)
         except ValueError:
             words = text.split()
         return [

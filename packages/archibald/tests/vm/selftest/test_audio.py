@@ -110,6 +110,7 @@ def test_graph_runs_with_another_quantum_than_the_settings_say(
 def test_node_that_does_not_play(machine: Any, expected: Expectation) -> None:
     found = answers(audio.graph(machine, expected, "somebody-else"))
     assert found["graph.quantum"] == (Answer.BAD, "somebody-else plays in no graph")
+    assert machine.asked.count("pw-top -b -n 4") > 1
 
 
 def test_thread_without_real_time(

@@ -37,6 +37,18 @@ def test_own_share_is_not_counted(reader: Any) -> None:
     assert figures == {"idle_memory_mib": 113.6}
 
 
+def test_whose_it_is_stands_in_the_evidence(reader: Any) -> None:
+    zones = "    cpu: 0\n              count:    63\n    cpu: 1\n              count: 12\n"
+    reader.files = {
+        resources.AT_REST: MEMINFO + zones,
+        resources.PROCESSES_AT_REST: "5156 wireplumber\n1868 (sd-pam)\n",
+    }
+    check, figures = resources.idle_memory(reader, expectation(DESKTOP, "quiet"))
+    assert figures == {"idle_memory_mib": 148.6}
+    assert "pages in per-CPU free lists: 75" in check.evidence
+    assert "wireplumber 5156 kB, (sd-pam) 1868 kB" in check.evidence
+
+
 def test_limit_is_that_of_the_kind_of_system(reader: Any) -> None:
     reader.files = {"/proc/meminfo": MEMINFO, "/proc/self/smaps_rollup": ROLLUP.format(1024)}
     assert resources.idle_memory(reader, expectation(CONSOLE, ""))[0].answer is Answer.BAD

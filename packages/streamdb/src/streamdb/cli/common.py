@@ -10,7 +10,7 @@ import re
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
@@ -169,17 +169,34 @@ def _on_signal(_signum: int, _frame: FrameType | None) -> NoReturn:
     raise Terminated
 
 
+@contextlib.contextmanager
+def _ended_like_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the command as Ctrl-C does, so that clean-up runs."""
+    before = {
+        sig: signal.signal(sig, _on_signal)
+        for sig in (signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(sig) == signal.SIG_DFL
+    }
+    try:
+        yield
+    finally:
+        for sig, handler in before.items():
+            signal.signal(sig, handler)
+
+
+def _run(argv: Sequence[str]) -> int:
+    code = cli.main(args=list(argv), prog_name="streamdb", standalone_mode=False)
+    return code if isinstance(code, int) else EXIT_OK
+
+
 def run_cli(argv: Sequence[str]) -> int:
     """Run a command line and return its exit code; prints errors the way users read them.
 
     SIGTERM and SIGHUP act like Ctrl-C, so that clean-up runs.
     """
-    for sig in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(sig) == signal.SIG_DFL:
-            signal.signal(sig, _on_signal)
     try:
-        code = cli.main(args=list(argv), prog_name="streamdb", standalone_mode=False)
-        return code if isinstance(code, int) else EXIT_OK
+        with _ended_like_ctrl_c():
+            return _run(argv)
     except (ReaderGone, BrokenPipeError):
         _close_output()
         return EXIT_OK

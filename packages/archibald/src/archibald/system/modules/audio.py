@@ -72,14 +72,14 @@ monitor.alsa.rules = [
         }}
     }}
 ]
-{bluetooth}"""
+{features}"""
 
-_NO_BLUETOOTH = """
-wireplumber.profiles = {
-    main = {
-        hardware.bluetooth = disabled
-    }
-}
+_FEATURES_OFF = """
+wireplumber.profiles = {{
+    main = {{
+{lines}
+    }}
+}}
 """
 
 
@@ -107,11 +107,11 @@ def _server(profile: Profile) -> list[Contribution]:
         _pipewire_settings(profile),
     )  # fmt: skip
     session = contributions(
-        _because("sound cards stay open", ("system.bluetooth",)),
+        _because("sound cards stay open", ("system.bluetooth", "desktop.enable")),
         text_file(
             "/etc/wireplumber/wireplumber.conf.d/92-archibald.conf",
-            _WIREPLUMBER.format(bluetooth="" if profile.system.bluetooth else _NO_BLUETOOTH),
-            keys="audio, system.bluetooth",
+            _WIREPLUMBER.format(features=_features_off(profile)),
+            keys="audio, system.bluetooth, desktop.enable",
         ),
     )
     idle = contributions(
@@ -119,6 +119,17 @@ def _server(profile: Profile) -> list[Contribution]:
         Unit("filter-chain.service", "disabled", "user"),
     )
     return packages + alsa + settings + session + idle
+
+
+def _features_off(profile: Profile) -> str:
+    """Return the part of WirePlumber's profile that leaves out what nobody will use."""
+    wanted = {
+        "hardware.bluetooth": profile.system.bluetooth,
+        # A console has no use for cameras.
+        "hardware.video-capture": profile.desktop.enable,
+    }
+    lines = [f"        {name} = disabled" for name, on in wanted.items() if not on]
+    return _FEATURES_OFF.format(lines="\n".join(lines)) if lines else ""
 
 
 def _pipewire_settings(profile: Profile) -> File:
@@ -152,6 +163,10 @@ def _clients(profile: Profile) -> list[Contribution]:
     if audio.pulse:
         origin = _because("PulseAudio applications play through PipeWire", ("audio.pulse",))
         found += contributions(origin, Package("pipewire-pulse"))
+        found += contributions(
+            _because("its socket starts it with the first PulseAudio client", ("audio.pulse",)),
+            Unit("pipewire-pulse.service", "disabled", "user"),
+        )
     if audio.jack:
         found += contributions(
             _because("JACK applications find the libjack of PipeWire first", ("audio.jack",)),

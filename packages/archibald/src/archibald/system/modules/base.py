@@ -73,6 +73,12 @@ LLMNR=no
 MulticastDNS=no
 """
 
+_NO_KVM = """\
+# Not loaded by itself for every CPU that has it; modprobe by name still does.
+blacklist kvm_intel
+blacklist kvm_amd
+"""
+
 _RESOLVED = """\
 [Resolve]
 LLMNR=no
@@ -95,6 +101,7 @@ def contribute(profile: Profile, _hardware: Hardware) -> list[Contribution]:
         *_quiet(),
         *_network(profile),
         *_bluetooth(profile.system),
+        *_virtual_machines(profile.system),
     ]
 
 
@@ -182,7 +189,7 @@ def _quiet() -> list[Contribution]:
     # A journal in memory counts as used memory, in files of 8 MiB unless told otherwise.
     journal = File(
         "/etc/systemd/journald.conf.d/archibald.conf",
-        b"[Journal]\nStorage=volatile\nRuntimeMaxUse=8M\nRuntimeMaxFileSize=1M\n",
+        b"[Journal]\nStorage=volatile\nRuntimeMaxUse=8M\nRuntimeMaxFileSize=512K\n",
     )
     found = contributions(_because("the live system's journal stays small"), journal)
     for name, what in _DISTURBING_TIMERS.items():
@@ -272,3 +279,15 @@ def _bluetooth(system: System) -> list[Contribution]:
             Unit("bluetooth.service", "enabled", wanted_by="bluetooth.target"),
         )
     return _off("radio work of Bluetooth causes xruns", ("bluetooth.service",), key)
+
+
+def _virtual_machines(system: System) -> list[Contribution]:
+    if system.virtual_machines:
+        return []
+    return contributions(
+        _because(
+            "KVM takes memory, and its guests take the CPU from audio threads",
+            ("system.virtual_machines",),
+        ),
+        text_file("/etc/modprobe.d/archibald-kvm.conf", _NO_KVM, keys="system.virtual_machines"),
+    )

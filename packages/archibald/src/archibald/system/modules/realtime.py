@@ -121,6 +121,9 @@ def _sysctls(realtime: Realtime) -> list[Contribution]:
              "migrating pages stalls the threads that use them", "realtime.numa_balancing"),
         *one("vm.stat_interval", realtime.stat_interval_s,
              "statistics wake up every CPU (seconds)", "realtime.stat_interval_s"),
+        *one("vm.percpu_pagelist_high_fraction", realtime.percpu_free_fraction,
+             "long lists of free pages are emptied at once, under a lock",
+             "realtime.percpu_free_fraction"),
         *one("kernel.sched_rt_runtime_us", 950000,
              "5 % of each second stays for everything else: the last safety net"),
     ]  # fmt: skip
@@ -158,6 +161,14 @@ def _kernel(profile: Profile, hardware: Hardware) -> list[Contribution]:
             _because("an ordinary kernel comes nearest to real time so", ("system.kernel",)),
             KernelArg("preempt=full"),
             KernelArg("threadirqs"),
+        )
+    if not profile.realtime.kernel_memory_accounting:
+        found += contributions(
+            _because(
+                "charging kernel memory to control groups takes time in each allocation",
+                ("realtime.kernel_memory_accounting",),
+            ),
+            KernelArg("cgroup.memory=nokmem"),
         )
     if cpu.isolated:
         found += _isolation(cpu, hardware)

@@ -18,16 +18,30 @@ _START = "/usr/lib/archibald/selftest-start"
 
 _SCRIPT = f"""\
 #!/bin/sh
-# Waits for the boot and the session to end their start, notes the memory in use before anything of
-# the self-test is loaded, then runs it.
+# Waits for the boot and the session to end their start, and for the memory in use to settle; notes
+# it, and whose it is, before anything of the self-test is loaded; then runs it.
 systemctl is-system-running --wait > /dev/null
 tries=60
 until pgrep -x wireplumber > /dev/null || [ "$tries" -eq 0 ]; do
   sleep 1
   tries=$((tries - 1))
 done
-sleep 15
-cat /proc/meminfo > /run/archibald-meminfo
+sleep 10
+available() {{ sed -n 's/^MemAvailable: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo; }}
+tries=12 quiet=0 before=$(available)
+while [ "$quiet" -lt 2 ] && [ "$tries" -gt 0 ]; do
+  sleep 5
+  now=$(available)
+  quiet=$((quiet + 1))
+  [ "$now" -lt "$((before + 256))" ] || quiet=0
+  before=$now
+  tries=$((tries - 1))
+done
+cat /proc/meminfo /proc/zoneinfo > /run/archibald-meminfo
+for process in /proc/[0-9]*; do
+  kib=$(sed -n 's/^Pss_Anon: *\\([0-9]*\\) kB/\\1/p' "$process/smaps_rollup" 2> /dev/null)
+  [ -z "$kib" ] || printf '%s %s\\n' "$kib" "$(cat "$process/comm" 2> /dev/null)"
+done | sort -rn | head -n 8 > /run/archibald-processes
 exec /usr/bin/archibald selftest --port /dev/virtio-ports/{PORT_NAME}
 """
 

@@ -32,7 +32,7 @@ from archibald.vm.selftest.signal import GROUP, LEVEL_DBFS, write_tone
 NODE_NAME = "archibald-selftest"
 
 #: Longer than pw-top looks, also on an emulated CPU; playing ends when pw-top has seen enough.
-_SILENCE_S = 30.0
+_SILENCE_S = 60.0
 
 _PLAY_TIMEOUT_S = 180.0
 

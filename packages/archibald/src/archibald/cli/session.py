@@ -1,0 +1,82 @@
+"""``archibald session``: what holds only while music is made."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from archibald.cli.common import EPILOG_EXAMPLES
+from archibald.cli.tuning import chosen_profile, look, machine_options, require_root
+
+if TYPE_CHECKING:
+    from archibald.tune.journal import Journal
+
+
+def _journal(root: Path) -> Journal:
+    from archibald.tune.journal import Journal
+    from archibald.tune.session import FOLDER
+
+    return Journal(root / FOLDER)
+
+
+@click.group(
+    epilog=EPILOG_EXAMPLES + "  sudo archibald session run\n"
+    "  sudo archibald session stop\n"
+    "  archibald session unit | sudo tee /etc/systemd/system/archibald-session.service"
+)
+def command() -> None:
+    """Keep CPUs awake and the card's interrupts first, as long as it runs."""
+
+
+@command.command(epilog=EPILOG_EXAMPLES + "  sudo archibald session run")
+@machine_options
+def run(
+    *, profile_path: Path | None, card: str, user_name: str, root: Path
+) -> None:  # fmt: skip
+    """Hold everything until Ctrl-C, SIGTERM or `archibald session stop`.
+
+    Holds /dev/cpu_dma_latency, moves the card's interrupts to the audio CPUs and raises their
+    threads; lets go of all of it at the end.
+    """
+    from archibald.tune.session import session
+
+    require_root(root, "a session", "session run")
+    scene = look(chosen_profile(profile_path)[0], root=root, card=card, user_name=user_name)
+    with contextlib.suppress(KeyboardInterrupt), session(scene, _journal(root)) as results:
+        good = sum(result.good for result in results)
+        click.echo(f"holding: CPUs awake, {good} of {len(results)} changes")
+        sys.stdout.flush()
+        while True:
+            signal.pause()
+
+
+@command.command(epilog=EPILOG_EXAMPLES + "  sudo archibald session stop")
+@click.option(
+    "--root", type=click.Path(path_type=Path, file_okay=False, exists=True), default=Path("/"),
+    metavar="DIR", help="A recorded system instead of the running one.",
+)  # fmt: skip
+def stop(*, root: Path) -> None:
+    """End the session, or take back what a killed one has left."""
+    from archibald.profile.model import Profile
+    from archibald.tune import session
+
+    require_root(root, "a session", "session stop")
+    scene = look(Profile(), root=root, card="", user_name="")
+    undone = session.stop(scene, _journal(root))
+    click.echo(f"{len(undone)} changes of a killed session taken back" if undone else "stopped")
+
+
+@command.command(epilog=EPILOG_EXAMPLES + "  archibald session unit")
+def unit() -> None:
+    """Print a systemd unit that runs the session."""
+    from archibald.tune.session import UNIT
+
+    program = str(Path(sys.argv[0]).resolve())
+    if program.endswith("__main__.py"):
+        program = f"{sys.executable} -m archibald"
+    click.echo(UNIT.format(program=program), nl=False)

@@ -1,0 +1,133 @@
+"""What holds only while music is made: awake CPUs, and the card's interrupts first.
+
+The kernel lets go of /dev/cpu_dma_latency by itself when the process ends, however it ends.
+Interrupts are journaled in /run and taken back at the end; after a kill the next start, or
+``archibald session stop``, takes them back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import struct
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from archibald.errors import PreconditionError
+from archibald.tune.apply import Applied, Undone, execute, finish, roll_back
+from archibald.tune.journal import Journal, JournalError
+from archibald.tune.knobs.cpu import WAKE_UP_US
+from archibald.tune.model import Scene
+from archibald.tune.observe import Sight
+from archibald.tune.plan import make_plan
+from archibald.tune.targets import Targets
+
+#: What a session sets, and takes back.
+CHECKS = ("cpu.idle-latency", "irq.card-affinity", "irq.card-priority")
+
+#: Below the machine's root; gone after a reboot, as is what the session has set.
+FOLDER = "run/archibald/session"
+
+DEVICE = "/dev/cpu_dma_latency"
+
+UNIT = """\
+[Unit]
+Description=Awake CPUs and interrupts for audio, while it runs
+Documentation=https://docs.kernel.org/power/pm_qos_interface.html
+
+[Service]
+ExecStart={program} session run
+# Also after a kill: what was set is in the journal.
+ExecStopPost={program} session stop
+# /proc and /sys stay writable under this: interrupts and sleep states are set there.
+ProtectSystem=strict
+ProtectHome=read-only
+RuntimeDirectory=archibald
+RuntimeDirectoryPreserve=yes
+NoNewPrivileges=yes
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+@contextlib.contextmanager
+def awake(sight: Sight, latency_us: int = WAKE_UP_US) -> Iterator[bool]:
+    """Keep all CPUs out of sleep states that take longer to leave; say whether that is possible.
+
+    The device takes a signed 32-bit number in the machine's byte order, and holds it while it is
+    open (the kernel's Documentation/power/pm_qos_interface.rst). Raises PreconditionError.
+    """
+    path = sight.path(DEVICE)
+    if not path.exists():
+        yield False
+        return
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        raise PreconditionError(
+            f"{DEVICE} cannot be opened", why=error.strerror or "",
+            next_step="run it as root, or as a member of the group audio",
+        ) from None  # fmt: skip
+    try:
+        os.write(descriptor, struct.pack("=i", latency_us))
+        yield True
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def session(scene: Scene, journal: Journal) -> Iterator[list[Applied]]:
+    """Hold everything inside the block; what a killed session left is taken back first.
+
+    Raises :class:`JournalError` when a session runs already.
+    """
+    targets = Targets(scene.sight)
+    with journal.opened():
+        roll_back(journal, scene, targets)
+        _pid_file(journal).write_text(f"{os.getpid()}\n")
+        try:
+            with awake(scene.sight):
+                plan = make_plan(scene.again(), targets, only=CHECKS)
+                run, results = execute(plan, scene, targets, journal)
+                finish(journal, run, [])
+                yield results
+        finally:
+            roll_back(journal, scene, targets)
+            _pid_file(journal).unlink(missing_ok=True)
+
+
+def _pid_file(journal: Journal) -> Path:
+    return journal.folder / "pid"
+
+
+def stop(scene: Scene, journal: Journal, *, patience_s: float = 10.0) -> list[Undone]:
+    """End a session that runs, or take back what a killed one has left.
+
+    Raises :class:`JournalError` when it does not end.
+    """
+    deadline = time.monotonic() + patience_s
+    if not journal.path.exists():
+        return []
+    signalled = False
+    while True:
+        try:
+            with journal.opened():
+                return roll_back(journal, scene, Targets(scene.sight))
+        except JournalError:
+            # Locked: the process in the file is alive, and is the one that holds the lock.
+            if time.monotonic() > deadline:
+                raise
+            if not signalled:
+                signalled = _signal(journal)
+            time.sleep(0.05)
+
+
+def _signal(journal: Journal) -> bool:
+    try:
+        os.kill(int(_pid_file(journal).read_text()), signal.SIGTERM)
+    except (OSError, ValueError):
+        return False
+    return True
