@@ -30,8 +30,17 @@ Pss_Anon:          {} kB
 """
 
 
+def at_rest(own_kib: int) -> dict[str, str]:
+    """Return the files of a machine on which the self-test itself holds so much."""
+    return {
+        "/proc/meminfo": MEMINFO,
+        "/proc/self/smaps_rollup": ROLLUP.format(own_kib),
+        "/proc/cmdline": "boot=live quiet",
+    }
+
+
 def test_own_share_is_not_counted(reader: Any) -> None:
-    reader.files = {"/proc/meminfo": MEMINFO, "/proc/self/smaps_rollup": ROLLUP.format(35840)}
+    reader.files = at_rest(35840)
     check, figures = resources.idle_memory(reader, expectation(CONSOLE, "quiet"))
     assert (check.answer, check.observed) == (Answer.OK, "113.6 MiB")
     assert figures == {"idle_memory_mib": 113.6}
@@ -40,6 +49,7 @@ def test_own_share_is_not_counted(reader: Any) -> None:
 def test_whose_it_is_stands_in_the_evidence(reader: Any) -> None:
     zones = "    cpu: 0\n              count:    63\n    cpu: 1\n              count: 12\n"
     reader.files = {
+        "/proc/cmdline": "boot=live",
         resources.AT_REST: MEMINFO + zones,
         resources.PROCESSES_AT_REST: "5156 wireplumber\n1868 (sd-pam)\n",
     }
@@ -50,10 +60,26 @@ def test_whose_it_is_stands_in_the_evidence(reader: Any) -> None:
 
 
 def test_limit_is_that_of_the_kind_of_system(reader: Any) -> None:
-    reader.files = {"/proc/meminfo": MEMINFO, "/proc/self/smaps_rollup": ROLLUP.format(1024)}
+    reader.files = at_rest(1024)
     assert resources.idle_memory(reader, expectation(CONSOLE, ""))[0].answer is Answer.BAD
     check, _ = resources.idle_memory(reader, expectation(DESKTOP, ""))
     assert (check.answer, check.expected) == (Answer.OK, "at most 512 MiB")
+
+
+def test_kernel_that_keeps_memory_free_for_huge_pages(reader: Any) -> None:
+    reader.files = at_rest(1024)
+    pages = "/sys/kernel/mm/transparent_hugepage/enabled"
+    for choice, expected in (("always [madvise] never", 232), ("always madvise [never]", 120)):
+        reader.files[pages] = choice
+        check, _ = resources.idle_memory(reader, expectation(CONSOLE, ""))
+        assert check.expected == f"at most {expected} MiB"
+
+
+def test_image_that_was_copied_to_memory_is_not_counted(reader: Any) -> None:
+    reader.files = at_rest(0) | {"/proc/cmdline": "boot=live toram quiet"}
+    reader.files["/proc/meminfo"] += "Shmem:           51200 kB\n"
+    _, figures = resources.idle_memory(reader, expectation(CONSOLE, ""))
+    assert figures == {"idle_memory_mib": 98.6}
 
 
 def test_memory_that_cannot_be_read(reader: Any) -> None:
