@@ -21,7 +21,7 @@ from packages.streamdb.tests.crash.nursery import Child, Nursery
 from packages.streamdb.tests.crash.unused import Index, Segments, marker_meaning
 
 INDEX, MARKER, LOCK = "index/data.mdb", "STREAMDB", "index/lock.mdb"
-_PATIENCE_S = 40.0
+_PATIENCE_S = 120.0
 _FATAL = (signal.SIGABRT, signal.SIGBUS, signal.SIGSEGV)
 
 

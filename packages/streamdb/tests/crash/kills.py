@@ -23,7 +23,7 @@ AIMS = ("open", "close", "make", *(kind for kind in workload.KINDS if kind != "h
 """What a round kills a writer in the middle of."""
 
 DURABILITIES = ("full", "full", "full", "normal", "bulk")
-_PATIENCE_S = 30.0
+_PATIENCE_S = 120.0
 
 
 @dataclass
