@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import struct
+import time
 from dataclasses import replace
 
 import pytest
@@ -134,3 +136,42 @@ def test_sfdisk_makes_what_the_layout_says(plan, tmp_path):
     assert [row["name"] for row in rows] == ["bios", "esp", "root"]
     assert rows[2]["uuid"].lower() == plan.root_partition_id
     assert run(["sfdisk", "--verify", disk]).returncode == 0
+
+
+def _tree(root, *, mtime: int) -> None:
+    for name in ("etc", "usr/bin", "var/log"):
+        (root / name).mkdir(parents=True)
+        for number in range(20):
+            path = root / name / f"file {number}"
+            path.write_text(f"{name} {number}")
+            os.utime(path, (mtime - number, mtime - number))
+    (root / "etc/link").symlink_to("file 1")
+
+
+def test_a_root_partition_made_later_is_the_same(plan, tmp_path):
+    """Change times come from the clock, access times from whoever looked: neither may show."""
+    made = []
+    for name in ("one", "two"):
+        root = tmp_path / name
+        _tree(root, mtime=plan.epoch - 1000)
+        (root / "var/log").touch()  # a folder that is younger than the lock
+        if made:
+            time.sleep(1.1)
+            (root / "etc/file 1").chmod(0o600)
+            (root / "etc/file 1").chmod(0o644)
+            os.utime(root / "etc/file 2", (plan.epoch + 5, plan.epoch - 1000 - 2))
+        partition = tmp_path / f"{name}.ext4"
+        disk_module.make_root_partition(plan, root, partition, 16, log_file=tmp_path / "log")
+        made.append(partition.read_bytes())
+    assert made[0] == made[1]
+    run(["e2fsck", "-fn", tmp_path / "two.ext4"])
+
+
+def test_used_inodes_are_those_that_are_not_free():
+    description = (
+        "Inode count:              40\nFirst inode:              11\n"
+        "Group 0:\n  Free inodes: 14, 16-20\nGroup 1:\n  Free inodes: 23-40\n"
+    )
+    assert disk_module.used_inodes(description) == [2, 11, 12, 13, 15, 21, 22]
+    with pytest.raises(ValueError, match="no description"):
+        disk_module.used_inodes("dumpe2fs: Bad magic number\n")

@@ -8,6 +8,7 @@ partition, and GRUB's BIOS image is placed by hand the way grub-bios-setup does 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import struct
 import uuid
@@ -24,7 +25,10 @@ from archibald.lock.model import Lock
 from archibald.profile.model import Profile
 from archibald.run import Runner, require_tools, run
 
-DISK_TOOLS = ("sfdisk", "mke2fs", "unsquashfs", "grub-mkimage", "mformat", "mcopy", "du")
+DISK_TOOLS = (
+    "sfdisk", "mke2fs", "dumpe2fs", "debugfs", "unsquashfs", "grub-mkimage", "mformat", "mcopy",
+    "du", "find", "touch",
+)  # fmt: skip
 SECTOR = 512
 MIB = 1 << 20
 #: First sector of the BIOS boot partition, which is 1 MiB long.
@@ -79,7 +83,7 @@ class DiskPlan:
 
     def inputs(self) -> dict[str, Any]:
         """Return what decides the disk besides its content."""
-        return {"recipe": 1, "esp": self.esp_mib, "disk": self.disk_mib, "ids": self.disk_id}
+        return {"recipe": 2, "esp": self.esp_mib, "disk": self.disk_mib, "ids": self.disk_id}
 
     def layout(self, root_mib: int) -> str:
         """Return sfdisk's script for a root partition of ``root_mib`` MiB."""
@@ -159,13 +163,7 @@ def build_disk(
     runner(as_root(["cp", "--recursive", "--no-preserve=ownership", f"{extra}/.", root]))
     size_mib = _root_size_mib(plan, root, runner)
     partition = scratch / "root.ext4"
-    runner(
-        as_root(["mke2fs", "-q", "-t", "ext4", "-L", "archibaldos", "-U", plan.root_uuid,
-                 "-E", f"hash_seed={plan.root_partition_id},lazy_itable_init=0,root_owner=0:0",
-                 "-d", root, partition, f"{size_mib}M"]),
-        env={"SOURCE_DATE_EPOCH": str(plan.epoch), "E2FSPROGS_FAKE_TIME": str(plan.epoch)},
-        log_file=log_file,
-    )  # fmt: skip
+    make_root_partition(plan, root, partition, size_mib, log_file=log_file, runner=runner)
     config = f"search --no-floppy --set=root --fs-uuid {plan.root_uuid}\n" + (
         "set prefix=($root)/boot/grub\nconfigfile ($root)/boot/grub/grub.cfg\n"
     )
@@ -174,6 +172,62 @@ def build_disk(
         efi, boot / "esp.img", plan.epoch, runner=runner, size_kib=plan.esp_mib * 1024
     )
     _assemble(plan, size_mib, boot / "esp.img", partition, core, target, runner)
+
+
+def make_root_partition(
+    plan: DiskPlan,
+    root: Path,
+    partition: Path,
+    size_mib: int,
+    *,
+    log_file: Path,
+    runner: Runner = run,
+) -> None:
+    """Write ``partition``, an ext4 file system with what is in ``root``, the same on every run.
+
+    No file is younger than the lock. mke2fs up to 1.47.0 takes access and change times from
+    ``root``, where nothing can set the latter, so both are set afterwards.
+    """
+    epoch = f"@{plan.epoch}"
+    runner(
+        as_root(["find", root, "-newermt", epoch,
+                 "-exec", "touch", "--no-dereference", f"--date={epoch}", "{}", "+"])
+    )  # fmt: skip
+    runner(
+        as_root(["mke2fs", "-q", "-t", "ext4", "-L", "archibaldos", "-U", plan.root_uuid,
+                 "-E", f"hash_seed={plan.root_partition_id},lazy_itable_init=0,root_owner=0:0",
+                 "-d", root, partition, f"{size_mib}M"]),
+        env={"SOURCE_DATE_EPOCH": str(plan.epoch), "E2FSPROGS_FAKE_TIME": str(plan.epoch)},
+        log_file=log_file,
+    )  # fmt: skip
+    inodes = used_inodes(runner(as_root(["dumpe2fs", partition])).stdout)
+    settings = "".join(
+        f"set_inode_field <{number}> {name} {epoch}\n"
+        for number in inodes
+        for name in ("atime", "ctime")
+    )
+    runner(
+        as_root(["debugfs", "-w", "-f", "-", partition]),
+        stdin=f"set_current_time {epoch}\n{settings}".encode(),
+    )
+
+
+def used_inodes(description: str) -> list[int]:
+    """Return the inodes of files and folders that dumpe2fs's ``description`` does not call free.
+
+    Raises ValueError when it is not dumpe2fs's. The first inodes are the file system's own, but for
+    the root folder (2).
+    """
+    counts = dict(re.findall(r"^(Inode count|First inode): +(\d+)$", description, re.MULTILINE))
+    if len(counts) != 2:
+        raise ValueError(f"no description of an ext4 file system: {description[:80]!r}")
+    free: set[int] = set()
+    for line in re.findall(r"^  Free inodes: (.+)$", description, re.MULTILINE):
+        for part in line.split(", "):
+            first, _, last = part.partition("-")
+            free.update(range(int(first), int(last or first) + 1))
+    numbers = range(int(counts["First inode"]), int(counts["Inode count"]) + 1)
+    return [2, *(number for number in numbers if number not in free)]
 
 
 def _write_extra(plan: DiskPlan, grub_config: str, boot_files: Path, extra: Path) -> None:
