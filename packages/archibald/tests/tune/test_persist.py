@@ -23,6 +23,7 @@ from archibald.tune.persist import (
     booted_arguments,
     grub_drop_in,
     nix_module,
+    own_program,
     persisted,
     refreshers,
 )
@@ -40,11 +41,47 @@ def test_files_are_those_of_an_image(scene):
     found = _files(it)
     tree = rendered_tree(compose(Profile(), it.machine.spec))
     assert len(found) >= len(FOLDERS)
+    wants = [path for path in found if path.endswith(".d/archibald-watchdog.conf")
+             or path.endswith(".d/archibald-awake.conf")]  # fmt: skip
+    assert len(wants) == 2
     for path, content in found.items():
+        if path in wants:
+            continue
         node = tree[path]
         assert isinstance(node, File)
         assert node.content == content
     assert b"vm.swappiness = 10" in found["/etc/sysctl.d/60-archibald.conf"]
+
+
+def test_units_are_wanted_by_files_that_a_rollback_can_remove(scene):
+    it = scene("raspberry-pi")
+    found = _files(it)
+    assert found["/etc/systemd/system/multi-user.target.d/archibald-watchdog.conf"] == (
+        b"[Unit]\nWants=archibald-watchdog.service\n"
+    )
+    assert found["/etc/systemd/user/pipewire.service.d/archibald-awake.conf"] == (
+        b"[Unit]\nWants=archibald-awake.service\n"
+    )
+    assert ("systemctl", "daemon-reload") in refreshers(persisted(it))
+
+
+def test_units_of_this_machine_call_the_program_where_it_is(scene):
+    it = scene("raspberry-pi")
+    live = replace(it, sight=replace(it.sight, root=Path("/")))
+    unit = _files(live)["/etc/systemd/system/archibald-watchdog.service"].decode()
+    assert f"ExecStart={own_program()} watchdog --after 5\n" in unit
+    assert "/usr/bin/archibald" not in unit
+
+
+def test_what_the_profile_does_without_is_not_written(scene):
+    none = {"watchdog": False, "keep_awake": False, "card_first": False}
+    it = scene("raspberry-pi", Profile.model_validate({"realtime": none}))
+    assert [path for path in _files(it) if "systemd" in path or "card" in path] == []
+
+
+def test_a_container_gets_no_units(machine):
+    scene = make_scene(recorded_sight(machine("container")), Profile(), adapt=True)
+    assert [path for path in _files(scene) if "systemd" in path] == []
 
 
 def test_grub_gets_a_drop_in(scene):
