@@ -22,6 +22,7 @@ from archibald.tune.persist import (
     KERNEL_CMDLINE,
     booted_arguments,
     grub_drop_in,
+    joined_arguments,
     nix_module,
     own_program,
     persisted,
@@ -107,6 +108,24 @@ def test_systemd_boot_gets_its_line(scene):
     # Once it stands there it is not added again.
     it.sight.path(KERNEL_CMDLINE).write_bytes(_files(it)[KERNEL_CMDLINE])
     assert KERNEL_CMDLINE not in _files(it)
+
+
+def test_another_value_of_an_argument_is_replaced():
+    now = "root=/dev/sda2 nohz_full=3 rcu_nocbs=3 console=tty0 quiet"
+    assert joined_arguments(now, ["nohz_full=1", "rcu_nocbs=3", "console=ttyS0"]) == (
+        "root=/dev/sda2 rcu_nocbs=3 console=tty0 quiet nohz_full=1 console=ttyS0"
+    )
+    assert joined_arguments(now, []) == now
+
+
+def test_a_drop_in_without_wanted_arguments_is_emptied(scene):
+    it = scene("desktop-usb")
+    none = replace(it, spec=SystemSpec("default", ()))
+    assert GRUB_DROP_IN not in _files(none)
+    path = it.sight.path(GRUB_DROP_IN)
+    path.parent.mkdir(parents=True)
+    path.write_text(grub_drop_in(["nohz_full=3"]))
+    assert b"nohz_full" not in _files(none)[GRUB_DROP_IN]
 
 
 def test_what_the_boot_loader_adds_is_not_kept():

@@ -39,6 +39,14 @@ FOLDERS = {
 GRUB_DROP_IN = "/etc/default/grub.d/95-archibald.cfg"
 KERNEL_CMDLINE = "/etc/kernel/cmdline"
 
+#: Arguments that the kernel takes once; others, such as console=, may come several times.
+_SINGLE = frozenset(
+    {
+        "cgroup.memory", "cpufreq.default_governor", "irqaffinity", "isolcpus", "nohz_full",
+        "preempt", "rcu_nocbs", "threadirqs",
+    }
+)  # fmt: skip
+
 #: Start of a path → the program that makes a changed file take effect.
 _REFRESHERS: dict[str, tuple[str, ...]] = {
     "/etc/udev/rules.d/": ("udevadm", "control", "--reload"),
@@ -135,15 +143,27 @@ def _boot_loader(scene: Scene) -> list[Change]:
         return []
     wanted = [c.item.text for c in wanted_arguments(scene) if isinstance(c.item, KernelArg)]
     check = "kernel.arguments"
-    if scene.machine.boot_loader == "grub" and wanted:
+    if scene.machine.boot_loader == "grub" and (wanted or scene.sight.exists(GRUB_DROP_IN)):
+        # Written anew as a whole, so what is not wanted any more is gone.
         return _file(scene, check, GRUB_DROP_IN, grub_drop_in(wanted).encode())
     if scene.machine.boot_loader == "systemd-boot":
         now = scene.sight.optional(KERNEL_CMDLINE) or booted_arguments(scene.machine.cmdline)
-        missing = missing_arguments(wanted, now)
-        if missing:
-            line = " ".join([now, *missing]) + "\n"
-            return _file(scene, check, KERNEL_CMDLINE, line.encode())
+        if missing_arguments(wanted, now):
+            return _file(
+                scene, check, KERNEL_CMDLINE, f"{joined_arguments(now, wanted)}\n".encode()
+            )
     return []
+
+
+def joined_arguments(now: str, wanted: Sequence[str]) -> str:
+    """Return a command line with arguments added; another value of one of ours is replaced.
+
+    An argument that nobody wants any more stays: who wrote it cannot be told from the line.
+    """
+    missing = missing_arguments(list(wanted), now)
+    replaced = {text.partition("=")[0] for text in missing} & _SINGLE
+    kept = [word for word in now.split() if word.partition("=")[0] not in replaced]
+    return " ".join([*kept, *missing])
 
 
 def grub_drop_in(arguments: Sequence[str]) -> str:

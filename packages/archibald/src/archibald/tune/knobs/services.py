@@ -113,6 +113,8 @@ def _disturbing(scene: Scene) -> Knob:
     def active() -> dict[str, str]:
         if not names:
             raise NotApplicableError("the profile keeps none off")
+        if scene.sight.live and not scene.sight.exists("/run/systemd/system"):
+            raise NotApplicableError("systemd does not run here")
         states = parse_unit_states(scene.sight.command(disturbing_command(names)))
         if len(states) != len(names):
             raise ValueError(f"asked for {len(names)} units, got {len(states)}")
