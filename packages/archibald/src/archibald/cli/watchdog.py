@@ -34,7 +34,7 @@ def command(*, after_s: float, dry_run: bool, quiet: bool, as_json: bool) -> Non
 
     Runs in the foreground at SCHED_FIFO 99, until Ctrl-C or SIGTERM. When ordinary programs get
     less than half of what they ask of a CPU for --after seconds, while real-time threads take more
-    than half of it, the greediest threads become ordinary ones (SCHED_OTHER). PipeWire's data loop
+    than 70 % of it, the greediest threads become ordinary ones (SCHED_OTHER). PipeWire's data loop
     is the last that is demoted, threads of the kernel never are. It says who it was in the journal
     and on the desktop, and gives nothing back: restart the program. Needs root. With --json it
     prints one line per event.

@@ -86,7 +86,8 @@ Documentation=https://docs.kernel.org/core-api/irq/irq-affinity.html
 After=multi-user.target
 
 [Service]
-Type=oneshot
+# exec, not oneshot: the boot is over without it, and it takes a second.
+Type=exec
 ExecStart={program} session start irq.card-affinity irq.card-priority
 # 1: the kernel refused a change; 3: a machine with fewer CPUs than the profile names. Both are
 # findings of the audit, and no reason for a failed boot.

@@ -20,9 +20,9 @@ from archibald.errors import PreconditionError
 from archibald.tune.watchdog.kernel import die_with_parent, lock_memory, name_process
 from archibald.tune.watchdog.model import Beat, Look
 
-#: How long a canary sleeps (s). Five times a second costs an audio CPU nothing that can be
-#: measured, and a share of one second is still made of several waits.
-BEAT_S = 0.2
+#: How long a canary sleeps (s). Under a runaway thread it runs about once a second, and does not
+#: wait for this long after that: it has to be short beside the time between two looks.
+BEAT_S = 0.1
 
 _SLOT = struct.Struct("=QddQ")
 
@@ -99,6 +99,9 @@ def _start(page: mmap.mmap, offset: int, cpu: int, beat_s: float) -> int:
         die_with_parent()
         name_process(f"canary-{cpu}")
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        # As ordinary as can be: one that was started with nice would wait for others that were not.
+        with contextlib.suppress(PermissionError):
+            os.setpriority(os.PRIO_PROCESS, 0, 0)
         os.sched_setaffinity(0, {cpu})
         lock_memory()
         _sing(page, offset, parent, due, beat_s)

@@ -1,7 +1,7 @@
 """What the watchdog decides, from numbers alone. Pure.
 
 A CPU is starved while two things hold there for ``after_s`` seconds: the canary, an ordinary
-process that asks for the CPU a few times a second, waited for it more than :data:`LATE_SHARE` of
+process that asks for the CPU ten times a second, waited for it more than :data:`LATE_SHARE` of
 the time; and real-time threads ran for more than :data:`TAKEN_SHARE` of the time. The first alone
 is an overloaded machine or a host that took the CPU away, the second alone is a busy synthesizer.
 
@@ -13,7 +13,7 @@ canary under a runaway thread does run, about once a second.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -21,11 +21,12 @@ from typing import Any, NamedTuple
 AFTER_S = 5.0
 
 #: Share of the time that a canary may wait. An audio load of 90 % makes it wait a few per cent:
-#: a cycle lasts milliseconds, the canary asks five times a second.
+#: a cycle lasts milliseconds, and the canary sleeps for 100 ms between two waits.
 LATE_SHARE = 0.5
 
-#: Share of a CPU that real-time threads may take while ordinary programs wait.
-TAKEN_SHARE = 0.5
+#: Share of a CPU that real-time threads may take while ordinary programs wait. A runaway thread
+#: gets 95 %; a graph that needs 70 % of its cycles drops out before long anyway.
+TAKEN_SHARE = 0.7
 
 #: A thread that took less of the CPU than this is never demoted.
 _NOTICED_SHARE = 0.05
@@ -203,10 +204,16 @@ class Event:
 
 @dataclass(frozen=True)
 class Suspicion:
-    """A CPU whose canary waits: since when, and who had run when that began."""
+    """A CPU whose canary waits: since when, and since when real-time threads are the reason.
 
+    ``base`` is who had run when that began, ``last`` at the look before; ``told`` that it was said
+    once that nobody can be demoted.
+    """
+
+    late_since_s: float
     since_s: float
-    sample: Sample
+    base: Sample
+    last: Sample
     told: bool = False
 
 
@@ -241,22 +248,38 @@ class Watch:
         for cpu, share in sorted(late.items()):
             was = self.suspects.get(cpu)
             if was is None:
-                self.suspects[cpu] = Suspicion(sample.now_s - interval_s, sample)
-            elif sample.now_s - was.since_s >= self.after_s:
+                since = sample.now_s - interval_s
+                self.suspects[cpu] = Suspicion(since, since, sample, sample)
+            else:
                 found += self._judge(cpu, share, was, sample)
         return found
 
     def _judge(self, cpu: int, share: float, was: Suspicion, sample: Sample) -> list[Event]:
-        seconds = sample.now_s - was.since_s
-        found = uses(was.sample, sample, cpu)
+        now_s = sample.now_s
+        if sum(use.share for use in uses(was.last, sample, cpu)) <= TAKEN_SHARE:
+            # Somebody else is the reason. Whoever takes the CPU from now on has all its time.
+            fresh = replace(was, since_s=now_s, base=sample, last=sample)
+            return self._say_once(cpu, share, fresh, now_s - was.late_since_s, [])
+        if now_s - was.since_s < self.after_s:
+            self.suspects[cpu] = replace(was, last=sample)
+            return []
+        seconds = now_s - was.since_s
+        found = uses(was.base, sample, cpu)
         chosen = culprits(found)
         if chosen:
             # Counted anew: what is left has to starve the CPU for as long again.
             del self.suspects[cpu]
             return [Event(Kind.DEMOTED, cpu, seconds, share, use) for use in chosen]
-        if was.told:
+        return self._say_once(cpu, share, replace(was, last=sample), seconds, found)
+
+    def _say_once(
+        self, cpu: int, share: float, was: Suspicion, seconds: float, found: Sequence[Use]
+    ) -> list[Event]:
+        """Return what is to be told of a CPU where nobody can be demoted, the first time only."""
+        if was.told or seconds < self.after_s:
+            self.suspects[cpu] = was
             return []
-        self.suspects[cpu] = Suspicion(was.since_s, was.sample, told=True)
-        if sum(use.share for use in found) > TAKEN_SHARE and found[0].thread.kernel:
+        self.suspects[cpu] = replace(was, told=True)
+        if found and found[0].thread.kernel:
             return [Event(Kind.KERNEL, cpu, seconds, share, found[0])]
         return [Event(Kind.UNEXPLAINED, cpu, seconds, share)]

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from archibald.errors import PreconditionError
 from archibald.tune.watchdog import tell, threads
-from archibald.tune.watchdog.canary import canaries
+from archibald.tune.watchdog.canary import BEAT_S, canaries
 from archibald.tune.watchdog.kernel import lock_memory, name_process
 from archibald.tune.watchdog.model import AFTER_S, Event, Kind, Look, Sample, Thread, Watch
 
@@ -104,7 +104,7 @@ def guard(
     cpus = watched_cpus()
     name_process(NAME)
     take_priority()
-    interval_s = min(1.0, after_s / 5)
+    interval_s = min(1.0, max(4 * BEAT_S, after_s / 5))
     with _children() as children, canaries(cpus) as birds:
         lock_memory()
         mine = frozenset({os.getpid(), *birds.pids.values()})
