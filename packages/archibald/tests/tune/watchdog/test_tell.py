@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import socket
 import struct
 from dataclasses import replace
@@ -10,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from archibald.errors import ToolFailedError
-from archibald.run import Result
+from archibald.run import Result, run
 from archibald.tune.watchdog import tell
 from archibald.tune.watchdog.model import Event, Kind, Thread, Use
 from archibald.vm.selftest.reader import SessionUser
@@ -120,6 +121,22 @@ def test_one_desktop_that_fails_does_not_keep_the_next_from_hearing():
     assert tell.desktop(EVENT, users, runner) == 1
     assert [argv[0] for argv, _ in asked] == ["busctl", "busctl"]
     assert asked[0][1] == f"unix:path=/run/user/{os.geteuid()}/bus"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may act as somebody else")
+def test_it_is_sent_as_the_user():
+    asked = []
+
+    def runner(argv, **_options):
+        asked.append(list(argv))
+        return Result(tuple(argv), 0, "", "")
+
+    nobody = pwd.getpwnam("nobody")
+    tell.desktop(EVENT, [SessionUser("nobody", nobody.pw_uid)], runner)
+    wanted = ["setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}"]
+    assert asked[0][:3] == wanted
+    said = run([*asked[0][: asked[0].index("--") + 1], "id", "-u"]).stdout
+    assert said == f"{nobody.pw_uid}\n"
 
 
 def test_the_background_process_ends():

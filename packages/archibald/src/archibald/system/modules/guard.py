@@ -47,7 +47,7 @@ RestartSec=10
 # It may not do its work here, and would not the next time.
 RestartPreventExitStatus=3
 # Priority and locked memory; the rest is for notifications, sent as the user.
-CapabilityBoundingSet=CAP_SYS_NICE CAP_IPC_LOCK CAP_SETUID CAP_SETGID CAP_AUDIT_WRITE
+CapabilityBoundingSet=CAP_SYS_NICE CAP_IPC_LOCK CAP_SETUID CAP_SETGID CAP_DAC_READ_SEARCH
 LimitMEMLOCK=infinity
 OOMScoreAdjust=-500
 NoNewPrivileges=yes
@@ -93,7 +93,7 @@ ExecStart={program} session start irq.card-affinity irq.card-priority
 # findings of the audit, and no reason for a failed boot.
 SuccessExitStatus=1 3
 Nice=10
-CapabilityBoundingSet=CAP_SYS_NICE
+CapabilityBoundingSet=CAP_SYS_NICE CAP_DAC_READ_SEARCH
 NoNewPrivileges=yes
 ProtectSystem=strict
 ProtectHome=read-only
