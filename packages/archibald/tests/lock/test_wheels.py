@@ -165,5 +165,5 @@ def test_a_tampered_wheel_is_refused_and_fetched_anew(tmp_path):
 def test_our_command_needs_its_libraries_and_no_extras():
     requirements = image_requirements()
     names = {requirement.split(">")[0] for requirement in requirements}
-    assert names == {"click", "pydantic", "rich"}
+    assert names == {"click", "pydantic", "rich", "textual"}
     assert list(requirements) == sorted(requirements)

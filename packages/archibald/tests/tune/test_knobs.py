@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from archibald.profile.model import Profile
 from archibald.tune.audit import audit, make_scene
+from archibald.tune.knobs import all_knobs
 from archibald.tune.knobs.cpu import allows
 from archibald.tune.knobs.limits import group_members
 from archibald.tune.knobs.pipewire import parse_profiler
@@ -16,8 +18,8 @@ from archibald.tune.knobs.scheduler import mask, parse_mask
 from archibald.tune.knobs.storage import mount_of, parse_mounts
 from archibald.tune.knobs.usb import device_and_hubs
 from archibald.tune.model import Finding
-from archibald.tune.observe import NOTES, recorded_sight
-from archibald.vm.selftest.model import Answer
+from archibald.tune.observe import NOTES, Sight, recorded_sight
+from archibald.vm.selftest.model import Answer, NotApplicableError
 
 UNITS = "systemctl show --property=Id,LoadState,ActiveState --"
 
@@ -41,6 +43,15 @@ def _answer_commands(root: Path, commands: dict[str, str]) -> None:
 def _find(root: Path, check: str, profile: Profile | None = None) -> Finding:
     scene = make_scene(recorded_sight(root), profile or Profile())
     return next(f for f in audit(scene).findings if f.check == check)
+
+
+def test_without_systemd_no_service_of_it_disturbs(machine, monkeypatch):
+    scene = make_scene(recorded_sight(machine("desktop-usb")), Profile())
+    live = replace(scene, sight=replace(scene.sight, root=Path("/")))
+    monkeypatch.setattr(Sight, "exists", lambda _self, path: path != "/run/systemd/system")
+    knob = next(k for _, k in all_knobs(live) if k.page.id == "services.disturbing")
+    with pytest.raises(NotApplicableError, match="systemd does not run here"):
+        knob.judge()
 
 
 CPU = "/sys/devices/system/cpu"

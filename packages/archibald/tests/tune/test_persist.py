@@ -22,7 +22,9 @@ from archibald.tune.persist import (
     KERNEL_CMDLINE,
     booted_arguments,
     grub_drop_in,
+    joined_arguments,
     nix_module,
+    own_program,
     persisted,
     refreshers,
 )
@@ -40,11 +42,47 @@ def test_files_are_those_of_an_image(scene):
     found = _files(it)
     tree = rendered_tree(compose(Profile(), it.machine.spec))
     assert len(found) >= len(FOLDERS)
+    wants = [path for path in found if path.endswith(".d/archibald-watchdog.conf")
+             or path.endswith(".d/archibald-awake.conf")]  # fmt: skip
+    assert len(wants) == 2
     for path, content in found.items():
+        if path in wants:
+            continue
         node = tree[path]
         assert isinstance(node, File)
         assert node.content == content
     assert b"vm.swappiness = 10" in found["/etc/sysctl.d/60-archibald.conf"]
+
+
+def test_units_are_wanted_by_files_that_a_rollback_can_remove(scene):
+    it = scene("raspberry-pi")
+    found = _files(it)
+    assert found["/etc/systemd/system/multi-user.target.d/archibald-watchdog.conf"] == (
+        b"[Unit]\nWants=archibald-watchdog.service\n"
+    )
+    assert found["/etc/systemd/user/pipewire.service.d/archibald-awake.conf"] == (
+        b"[Unit]\nWants=archibald-awake.service\n"
+    )
+    assert ("systemctl", "daemon-reload") in refreshers(persisted(it))
+
+
+def test_units_of_this_machine_call_the_program_where_it_is(scene):
+    it = scene("raspberry-pi")
+    live = replace(it, sight=replace(it.sight, root=Path("/")))
+    unit = _files(live)["/etc/systemd/system/archibald-watchdog.service"].decode()
+    assert f"ExecStart={own_program()} watchdog --after 5\n" in unit
+    assert "/usr/bin/archibald" not in unit
+
+
+def test_what_the_profile_does_without_is_not_written(scene):
+    none = {"watchdog": False, "keep_awake": False, "card_first": False}
+    it = scene("raspberry-pi", Profile.model_validate({"realtime": none}))
+    assert [path for path in _files(it) if "systemd" in path or "card" in path] == []
+
+
+def test_a_container_gets_no_units(machine):
+    scene = make_scene(recorded_sight(machine("container")), Profile(), adapt=True)
+    assert [path for path in _files(scene) if "systemd" in path] == []
 
 
 def test_grub_gets_a_drop_in(scene):
@@ -70,6 +108,24 @@ def test_systemd_boot_gets_its_line(scene):
     # Once it stands there it is not added again.
     it.sight.path(KERNEL_CMDLINE).write_bytes(_files(it)[KERNEL_CMDLINE])
     assert KERNEL_CMDLINE not in _files(it)
+
+
+def test_another_value_of_an_argument_is_replaced():
+    now = "root=/dev/sda2 nohz_full=3 rcu_nocbs=3 console=tty0 quiet"
+    assert joined_arguments(now, ["nohz_full=1", "rcu_nocbs=3", "console=ttyS0"]) == (
+        "root=/dev/sda2 rcu_nocbs=3 console=tty0 quiet nohz_full=1 console=ttyS0"
+    )
+    assert joined_arguments(now, []) == now
+
+
+def test_a_drop_in_without_wanted_arguments_is_emptied(scene):
+    it = scene("desktop-usb")
+    none = replace(it, spec=SystemSpec("default", ()))
+    assert GRUB_DROP_IN not in _files(none)
+    path = it.sight.path(GRUB_DROP_IN)
+    path.parent.mkdir(parents=True)
+    path.write_text(grub_drop_in(["nohz_full=3"]))
+    assert b"nohz_full" not in _files(none)[GRUB_DROP_IN]
 
 
 def test_what_the_boot_loader_adds_is_not_kept():

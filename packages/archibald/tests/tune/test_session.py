@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import struct
@@ -11,9 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
+from archibald.cli.common import cli
+from archibald.errors import UsageError
 from archibald.tune.journal import Journal, JournalError
-from archibald.tune.session import DEVICE, FOLDER, UNIT, awake, session, stop
+from archibald.tune.session import CHECKS, DEVICE, FOLDER, UNIT, awake, session, start, stop
 
 QOS = "/sys/devices/system/cpu/cpu1/power/pm_qos_resume_latency_us"
 AFFINITY = "/proc/irq/131/smp_affinity_list"
@@ -76,6 +80,60 @@ def test_the_next_session_starts_from_the_first_state(scene):
     with session(it, _journal(it.sight.root)):
         assert it.sight.value(QOS) == "20"
     assert it.sight.value(QOS) == "0"
+
+
+def test_started_it_holds_without_a_process(scene):
+    it = scene("desktop-usb")
+    journal = _journal(it.sight.root)
+    results = start(it, journal)
+    assert sum(result.good for result in results) == 2
+    assert (it.sight.value(QOS), it.sight.value(AFFINITY)) == ("20", "1")
+    assert len(stop(it, journal)) == 2
+    assert (it.sight.value(QOS), it.sight.value(AFFINITY)) == ("0", "0-11")
+
+
+def test_started_again_for_another_card_the_first_is_let_go(scene):
+    it, other = scene("desktop-usb"), scene("desktop-usb", card="PCH")
+    journal = _journal(it.sight.root)
+    start(it, journal, ["irq.card-affinity"])
+    start(other, journal, ["irq.card-affinity"])
+    assert it.sight.value(AFFINITY) == "0-11"
+    assert it.sight.value("/proc/irq/129/smp_affinity_list") == "1"
+    assert it.sight.value(QOS) == "0"
+
+
+def test_only_checks_of_a_session_can_be_started(scene):
+    it = scene("desktop-usb")
+    with pytest.raises(UsageError, match="is none of a session's") as caught:
+        start(it, _journal(it.sight.root), ["cpu.governor"])
+    assert CHECKS[0] in caught.value.next_step
+
+
+def test_a_session_that_runs_keeps_others_from_starting(scene):
+    it = scene("desktop-usb")
+    journal = _journal(it.sight.root)
+    with session(it, journal), pytest.raises(JournalError, match="right now"):
+        start(it, Journal(journal.folder), patience_s=0)
+
+
+def test_start_and_stop_as_a_user_says_them(machine):
+    root = machine("desktop-usb")
+
+    def said(*words: str) -> Result:
+        argv = ["session", *words, "--root", str(root)]
+        return CliRunner().invoke(cli, argv, standalone_mode=False)
+
+    result = said("start", "irq.card-affinity")
+    assert (result.return_value, result.output) == (
+        0, "set: 1 of 1 changes; archibald session stop undoes them\n",
+    )  # fmt: skip
+    result = said("stop")
+    assert result.output == "1 changes taken back\n"
+    result = said("start", "--json")
+    # Threads of a recorded machine cannot be scheduled.
+    assert result.return_value == 1
+    outcomes = [step["outcome"] for step in json.loads(result.output)["steps"]]
+    assert sorted(outcomes) == ["refused", "set", "set"]
 
 
 @pytest.fixture

@@ -35,6 +35,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "status": ("status", "Show what apply has changed, and whether it still holds."),
     "drift": ("drift", "Show what no longer holds since the last apply."),
     "session": ("session", "Keep CPUs awake and the card first, while it runs."),
+    "top": ("top", "Show what the graph and the CPUs do now."),
+    "watchdog": ("watchdog", "Demote real-time threads that starve everything else."),
     "completion": ("completion", "Print the shell completion script."),
 }
 

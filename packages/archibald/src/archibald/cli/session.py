@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from archibald.cli.common import EPILOG_EXAMPLES
+from archibald.cli.common import EPILOG_EXAMPLES, json_option, print_json
 from archibald.cli.tuning import chosen_profile, look, machine_options, require_root
+from archibald.errors import ExitCode
 
 if TYPE_CHECKING:
     from archibald.tune.journal import Journal
@@ -26,11 +27,12 @@ def _journal(root: Path) -> Journal:
 
 @click.group(
     epilog=EPILOG_EXAMPLES + "  sudo archibald session run\n"
+    "  sudo archibald session start\n"
     "  sudo archibald session stop\n"
     "  archibald session unit | sudo tee /etc/systemd/system/archibald-session.service"
 )
 def command() -> None:
-    """Keep CPUs awake and the card's interrupts first, as long as it runs."""
+    """Keep CPUs awake and the card's interrupts first, while music is made."""
 
 
 @command.command(epilog=EPILOG_EXAMPLES + "  sudo archibald session run")
@@ -55,28 +57,61 @@ def run(
             signal.pause()
 
 
+@command.command(
+    epilog=EPILOG_EXAMPLES + "  sudo archibald session start\n"
+    "  sudo archibald session start irq.card-affinity irq.card-priority"
+)
+@click.argument("checks", nargs=-1, metavar="[CHECK]...")
+@machine_options
+@json_option
+def start(
+    *, checks: tuple[str, ...], profile_path: Path | None, card: str, user_name: str, root: Path,
+    as_json: bool,
+) -> int:  # fmt: skip
+    """Set it and return; it holds until `archibald session stop`, or a reboot.
+
+    Without a process that holds /dev/cpu_dma_latency: sleep states are limited for the audio CPUs
+    alone. CHECK limits it to some of cpu.idle-latency, irq.card-affinity and irq.card-priority.
+    Exit code 1 when something did not take.
+    """
+    from archibald.tune import session
+
+    require_root(root, "a session", "session start", *checks)
+    profile = chosen_profile(profile_path)[0]
+    scene = look(profile, root=root, card=card, user_name=user_name, ask=False)
+    results = session.start(scene, _journal(root), checks)
+    good = sum(result.good for result in results)
+    if as_json:
+        print_json({"steps": [result.data() for result in results]})
+    else:
+        click.echo(f"set: {good} of {len(results)} changes; archibald session stop undoes them")
+        for result in results:
+            if not result.good:
+                step = result.step.data()
+                click.echo(f"{result.outcome}: {step['check']}: {step['target']} ({result.detail})")
+    return ExitCode.OK if good == len(results) else ExitCode.FINDINGS
+
+
 @command.command(epilog=EPILOG_EXAMPLES + "  sudo archibald session stop")
 @click.option(
     "--root", type=click.Path(path_type=Path, file_okay=False, exists=True), default=Path("/"),
     metavar="DIR", help="A recorded system instead of the running one.",
 )  # fmt: skip
 def stop(*, root: Path) -> None:
-    """End the session, or take back what a killed one has left."""
+    """End the session, or take back what `start` or a killed one has left."""
     from archibald.profile.model import Profile
     from archibald.tune import session
 
     require_root(root, "a session", "session stop")
-    scene = look(Profile(), root=root, card="", user_name="")
+    scene = look(Profile(), root=root, card="", user_name="", ask=False)
     undone = session.stop(scene, _journal(root))
-    click.echo(f"{len(undone)} changes of a killed session taken back" if undone else "stopped")
+    click.echo(f"{len(undone)} changes taken back" if undone else "stopped")
 
 
 @command.command(epilog=EPILOG_EXAMPLES + "  archibald session unit")
 def unit() -> None:
     """Print a systemd unit that runs the session."""
+    from archibald.tune.persist import own_program
     from archibald.tune.session import UNIT
 
-    program = str(Path(sys.argv[0]).resolve())
-    if program.endswith("__main__.py"):
-        program = f"{sys.executable} -m archibald"
-    click.echo(UNIT.format(program=program), nl=False)
+    click.echo(UNIT.format(program=own_program()), nl=False)

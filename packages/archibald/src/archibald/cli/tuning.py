@@ -124,8 +124,11 @@ def _user_with_pipewire() -> int:
     return owners.pop() if len(owners) == 1 else 0
 
 
-def look(wanted: Profile, *, root: Path, card: str, user_name: str) -> Scene:
-    """Return the machine together with what the profile wants of it."""
+def look(wanted: Profile, *, root: Path, card: str, user_name: str, ask: bool = True) -> Scene:
+    """Return the machine together with what the profile wants of it.
+
+    ``ask`` starts the programs that an audit will ask.
+    """
     from archibald.profile.model import Profile
     from archibald.tune.audit import make_scene
     from archibald.tune.observe import live_sight, recorded_sight
@@ -134,7 +137,7 @@ def look(wanted: Profile, *, root: Path, card: str, user_name: str) -> Scene:
     try:
         running = root == Path("/")
         sight = live_sight(session_user(user_name)) if running else recorded_sight(root)
-        return make_scene(sight, wanted, card=card, adapt=wanted == Profile())
+        return make_scene(sight, wanted, card=card, adapt=wanted == Profile(), ask=ask)
     except UnreadableError as error:
         raise PreconditionError(
             "this is no Linux system that could be looked at",

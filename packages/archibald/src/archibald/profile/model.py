@@ -192,6 +192,24 @@ class Realtime(Table):
         why="Compaction for huge pages stalls threads; madvise leaves it to those who ask.",
     )
     rtkit: bool = option(True, why="Let sandboxed applications ask rtkit for real-time priority.")
+    watchdog: bool = option(
+        True,
+        why="Demote real-time threads that leave ordinary programs no CPU, and say who it was. It "
+        "takes about 12 MiB of memory, and 1.2 MiB for each CPU.",
+    )
+    watchdog_after_s: int = option(
+        5, unit="s", why="How long ordinary programs may be starved.", ge=1, le=3600
+    )
+    keep_awake: bool = option(
+        True,
+        why="Keep CPUs out of deep sleep while PipeWire runs (/dev/cpu_dma_latency); on a battery "
+        "it costs hours.",
+    )
+    card_first: bool = option(
+        True,
+        why="When a sound card appears, move its interrupts to the CPUs of the data loop and raise "
+        "their threads above it.",
+    )
 
 
 class CpuTable(Table):

@@ -25,6 +25,7 @@ from archibald.system.modules import (
     mesh,
     realtime,
     selftest,
+    setup,
     users,
     variants,
 )
@@ -55,6 +56,7 @@ MODULES: tuple[Contribute, ...] = (
     branding.contribute,
     installer.contribute,
     selftest.contribute,
+    setup.contribute,
     variants.contribute,
 )
 

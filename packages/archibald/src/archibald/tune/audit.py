@@ -61,21 +61,24 @@ class Audit:
         }
 
 
-def make_scene(sight: Sight, profile: Profile, *, card: str = "", adapt: bool = False) -> Scene:
+def make_scene(
+    sight: Sight, profile: Profile, *, card: str = "", adapt: bool = False, ask: bool = True
+) -> Scene:
     """Return the machine together with what the profile wants of it.
 
     The boot entry that runs decides which variant counts. Raises UnreadableError when there is no
     /proc, CpuMismatchError when the profile names CPUs that the machine lacks, and NoSuchCardError.
     With ``adapt`` (for defaults, which nobody chose for this machine) such CPUs are left out.
+    ``ask`` starts the programs that an audit will ask, so that their answers are there in time.
     """
-    if sight.live:
+    if sight.live and ask:
         sight.prefetch(questions() if _session_has_pipewire(sight) else [])
     machine = detect(sight, card=card)
     if adapt and len(machine.cpus) < profile.cpu.minimum:
         profile = profile.model_copy(update={"cpu": CpuTable(minimum=1, audio=[])})
     expected = expectation(profile, machine.cmdline, cpus=machine.spec.cpus)
     scene = Scene(sight, machine, expected.profile, expected.spec)
-    if sight.live and sight.exists("/run/systemd/system"):
+    if sight.live and ask and sight.exists("/run/systemd/system"):
         names = [item.unit for item in expected.spec.of(Forbidden)]
         units = [disturbing_command(names)] if names else []
         sight.prefetch([(argv, False) for argv in (*units, RTKIT_COMMAND)])

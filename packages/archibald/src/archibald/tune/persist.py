@@ -6,11 +6,13 @@ are made from the configuration: there :func:`nix_module` says what to add to it
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
+from archibald.system.modules import guard
 from archibald.system.render import rendered
-from archibald.system.spec import File, KernelArg, KernelModule, Sysctl
+from archibald.system.spec import File, KernelArg, KernelModule, Sysctl, Unit
 from archibald.tune.knobs.base import tmpfiles_writes
 from archibald.tune.knobs.cpu import wanted_governor
 from archibald.tune.knobs.kernel import wanted_arguments
@@ -22,6 +24,10 @@ from archibald.vm.selftest.kernel import missing_arguments
 FOLDERS = {
     "/etc/sysctl.d/": "sysctl.vm.swappiness",
     "/etc/security/limits.d/": "limits.session",
+    guard.CARD_RULE: "irq.card-affinity",
+    f"/etc/systemd/system/{guard.CARD_UNIT}": "irq.card-affinity",
+    f"/etc/systemd/system/{guard.WATCHDOG_UNIT}": "services.watchdog",
+    f"/etc/systemd/user/{guard.AWAKE_UNIT}": "cpu.idle-latency",
     "/etc/udev/rules.d/": "cpu.latency-device",
     "/etc/modprobe.d/archibald-realtime.conf": "sound.module-parameters",
     "/etc/tmpfiles.d/": "memory.huge-pages",
@@ -33,9 +39,18 @@ FOLDERS = {
 GRUB_DROP_IN = "/etc/default/grub.d/95-archibald.cfg"
 KERNEL_CMDLINE = "/etc/kernel/cmdline"
 
+#: Arguments that the kernel takes once; others, such as console=, may come several times.
+_SINGLE = frozenset(
+    {
+        "cgroup.memory", "cpufreq.default_governor", "irqaffinity", "isolcpus", "nohz_full",
+        "preempt", "rcu_nocbs", "threadirqs",
+    }
+)  # fmt: skip
+
 #: Start of a path → the program that makes a changed file take effect.
 _REFRESHERS: dict[str, tuple[str, ...]] = {
     "/etc/udev/rules.d/": ("udevadm", "control", "--reload"),
+    "/etc/systemd/system/": ("systemctl", "daemon-reload"),
     GRUB_DROP_IN: ("update-grub",),
     KERNEL_CMDLINE: ("kernel-install", "add-all"),
 }
@@ -64,12 +79,51 @@ def persisted(scene: Scene) -> list[Change]:
     found = []
     for contribution in rendered(scene.spec):
         item = contribution.item
-        if not isinstance(item, File):
+        if not isinstance(item, File) or (scene.machine.container and _of_services(item.path)):
             continue
         check = next((c for start, c in FOLDERS.items() if item.path.startswith(start)), None)
         if check is not None and (item.owner, item.group) == ("root", "root"):
-            found += _file(scene, check, item.path, item.content, item.mode)
-    return found + _boot_loader(scene)
+            content = _here(scene, item)
+            found += _file(scene, check, item.path, content, item.mode)
+            found += _wanted(scene, check, item)
+    once: dict[tuple[str, str], Change] = {}
+    for change in (*found, *_boot_loader(scene)):
+        # A folder that several files need is made for the first of them.
+        once.setdefault(change.key, change)
+    return list(once.values())
+
+
+def _of_services(path: str) -> bool:
+    """Say whether a file is about services, which a container has of its own, if any."""
+    return path.startswith("/etc/systemd/") or path == guard.CARD_RULE
+
+
+def own_program() -> str:
+    """Return the command line of this program, as it was called, for units that call it."""
+    program = str(Path(sys.argv[0]).resolve())
+    if program.endswith("__main__.py"):
+        return f"{sys.executable} -m archibald"
+    return program
+
+
+def _here(scene: Scene, item: File) -> bytes:
+    """Return a file's content; units of this machine call the program where it is here."""
+    if not (scene.sight.live and item.path.startswith("/etc/systemd/")):
+        return item.content
+    return item.content.replace(
+        f"ExecStart={guard.PROGRAM} ".encode(), f"ExecStart={own_program()} ".encode()
+    )
+
+
+def _wanted(scene: Scene, check: str, item: File) -> list[Change]:
+    """Return what pulls a unit in: a drop-in of what wants it, which is a file, and no link."""
+    found = []
+    for unit in scene.spec.of(Unit):
+        folder = f"/etc/systemd/{unit.scope}"
+        if item.path == f"{folder}/{unit.name}" and unit.wanted_by:
+            path = f"{folder}/{unit.wanted_by}.d/{unit.name.partition('.')[0]}.conf"
+            found += _file(scene, check, path, f"[Unit]\nWants={unit.name}\n".encode())
+    return found
 
 
 def _file(scene: Scene, check: str, path: str, content: bytes, mode: int = 0o644) -> list[Change]:
@@ -89,15 +143,27 @@ def _boot_loader(scene: Scene) -> list[Change]:
         return []
     wanted = [c.item.text for c in wanted_arguments(scene) if isinstance(c.item, KernelArg)]
     check = "kernel.arguments"
-    if scene.machine.boot_loader == "grub" and wanted:
+    if scene.machine.boot_loader == "grub" and (wanted or scene.sight.exists(GRUB_DROP_IN)):
+        # Written anew as a whole, so what is not wanted any more is gone.
         return _file(scene, check, GRUB_DROP_IN, grub_drop_in(wanted).encode())
     if scene.machine.boot_loader == "systemd-boot":
         now = scene.sight.optional(KERNEL_CMDLINE) or booted_arguments(scene.machine.cmdline)
-        missing = missing_arguments(wanted, now)
-        if missing:
-            line = " ".join([now, *missing]) + "\n"
-            return _file(scene, check, KERNEL_CMDLINE, line.encode())
+        if missing_arguments(wanted, now):
+            return _file(
+                scene, check, KERNEL_CMDLINE, f"{joined_arguments(now, wanted)}\n".encode()
+            )
     return []
+
+
+def joined_arguments(now: str, wanted: Sequence[str]) -> str:
+    """Return a command line with arguments added; another value of one of ours is replaced.
+
+    An argument that nobody wants any more stays: who wrote it cannot be told from the line.
+    """
+    missing = missing_arguments(list(wanted), now)
+    replaced = {text.partition("=")[0] for text in missing} & _SINGLE
+    kept = [word for word in now.split() if word.partition("=")[0] not in replaced]
+    return " ".join([*kept, *missing])
 
 
 def grub_drop_in(arguments: Sequence[str]) -> str:
@@ -144,6 +210,8 @@ def nix_module(scene: Scene) -> str:
         *(f'    {{ domain = "@audio"; type = "-"; item = {_nix(item)}; value = {_nix(value)}; }}'
           for item, value in limits),
         "  ];",
+        # NixOS has this one, which knows nothing of PipeWire but ends a runaway as well.
+        f"  services.das_watchdog.enable = {'true' if realtime.watchdog else 'false'};",
         f"  security.rtkit.enable = {'true' if realtime.rtkit else 'false'};",
         f"  users.users.{_nix(scene.sight.user.name)}.extraGroups = [ \"audio\" ];",
         '  services.pipewire.extraConfig.pipewire."92-low-latency" = {',

@@ -75,8 +75,8 @@ def make_plan(
     check_names(only)
     changes: list[Change] = []
     by_hand: list[Finding] = []
-    for knob, finding in examined(scene):
-        if finding.answer is not Answer.BAD or (only and finding.check not in only):
+    for knob, finding in examined(scene, only):
+        if finding.answer is not Answer.BAD:
             continue
         found = [change for change in knob.changes() if persist or not change.lasts]
         changes += found

@@ -1,8 +1,10 @@
 """What holds only while music is made: awake CPUs, and the card's interrupts first.
 
-The kernel lets go of /dev/cpu_dma_latency by itself when the process ends, however it ends.
-Interrupts are journaled in /run and taken back at the end; after a kill the next start, or
-``archibald session stop``, takes them back.
+:func:`session` holds it as long as a process lives. The kernel lets go of /dev/cpu_dma_latency by
+itself when the process ends, however it ends. Interrupts are journaled in /run and taken back at
+the end; after a kill the next start, or ``archibald session stop``, takes them back.
+
+:func:`start` needs no process: what it sets stays until :func:`stop`, or the end of the boot.
 """
 
 from __future__ import annotations
@@ -12,13 +14,13 @@ import os
 import signal
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from archibald.errors import PreconditionError
+from archibald.errors import PreconditionError, UsageError
+from archibald.system.modules.guard import WAKE_UP_US
 from archibald.tune.apply import Applied, Undone, execute, finish, roll_back
 from archibald.tune.journal import Journal, JournalError
-from archibald.tune.knobs.cpu import WAKE_UP_US
 from archibald.tune.model import Scene
 from archibald.tune.observe import Sight
 from archibald.tune.plan import make_plan
@@ -97,6 +99,37 @@ def session(scene: Scene, journal: Journal) -> Iterator[list[Applied]]:
         finally:
             roll_back(journal, scene, targets)
             _pid_file(journal).unlink(missing_ok=True)
+
+
+def start(
+    scene: Scene, journal: Journal, checks: Sequence[str] = (), *, patience_s: float = 10.0
+) -> list[Applied]:
+    """Set what a session sets, all of it or some checks, and leave it set.
+
+    What an earlier start has set is taken back first, so it may be called again when another card
+    appears. Another call that is at work is waited for. Raises UsageError for a check that is none
+    of a session's, and :class:`JournalError` when a session runs.
+    """
+    wrong = [check for check in checks if check not in CHECKS]
+    if wrong:
+        raise UsageError(
+            f"{', '.join(map(repr, wrong))} is none of a session's checks",
+            next_step=f"name some of: {' '.join(CHECKS)}",
+        )
+    targets = Targets(scene.sight)
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            with journal.opened():
+                roll_back(journal, scene, targets)
+                plan = make_plan(scene.again(), targets, only=checks or CHECKS)
+                run, results = execute(plan, scene, targets, journal)
+                finish(journal, run, [])
+                return results
+        except JournalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 def _pid_file(journal: Journal) -> Path:

@@ -11,6 +11,7 @@ from functools import partial
 
 from archibald.errors import PreconditionError
 from archibald.profile.model import CpuTable, Profile, Realtime
+from archibald.system.modules import guard
 from archibald.system.modules.common import cpu_list, text_file
 from archibald.system.spec import (
     Contribution,
@@ -56,6 +57,7 @@ def contribute(profile: Profile, hardware: Hardware) -> list[Contribution]:
         *_sysctls(profile.realtime),
         *_power(profile.realtime),
         *_kernel(profile, hardware),
+        *guard.contribute(profile.realtime),
     ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from archibald.tune.knobs import (
     cpu,
@@ -39,6 +39,10 @@ def all_knobs(scene: Scene) -> Iterator[tuple[Family, Knob]]:
             yield module.FAMILY, knob
 
 
-def examined(scene: Scene) -> list[tuple[Knob, Finding]]:
-    """Judge every knob of a machine."""
-    return [(knob, examine(knob, family)) for family, knob in all_knobs(scene)]
+def examined(scene: Scene, only: Container[str] = ()) -> list[tuple[Knob, Finding]]:
+    """Judge every knob of a machine, or those of some checks: others are not even looked at."""
+    return [
+        (knob, examine(knob, family))
+        for family, knob in all_knobs(scene)
+        if not only or knob.page.id in only
+    ]

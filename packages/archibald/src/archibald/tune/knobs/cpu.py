@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from archibald.system.modules.guard import WAKE_UP_US
 from archibald.system.spec import KernelArg, Origin
 from archibald.tune.hardware import CPU_ROOT
 from archibald.tune.knobs.base import (
@@ -20,9 +21,6 @@ from archibald.tune.observe import MissingError
 from archibald.vm.selftest.model import Verdict, verdict
 
 FAMILY = Family("cpu", "CPU frequency and idle")
-
-#: Longest time (us) that the CPU of the data loop may take to wake up: 6 % of a cycle of 0.33 ms.
-WAKE_UP_US = 20
 
 GOVERNOR = Page(
     "cpu.governor",

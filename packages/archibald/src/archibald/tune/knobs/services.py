@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from archibald.system.spec import Forbidden, Origin
-from archibald.tune.knobs.base import evidence
+from archibald.tune.knobs.base import because, evidence
 from archibald.tune.model import Change, Family, Knob, Page, Scene, Severity
 from archibald.vm.selftest.model import NotApplicableError, Verdict, verdict
 from archibald.vm.selftest.services import parse_unit_states
@@ -52,7 +52,22 @@ INDEXERS = Page(
     "let it finish, or stop it (pkill NAME)",
 )
 
-PAGES = (DISTURBING, IRQBALANCE, MANAGERS, INDEXERS)
+WATCHDOG = Page(
+    "services.watchdog",
+    "A watchdog looks after runaway real-time threads",
+    Severity.LOW,
+    "names of all processes",
+    "A real-time thread that never sleeps leaves 5 % of its CPU to everything else: no window "
+    "moves, no program saves. archibald watchdog demotes it after some seconds and says who it "
+    "was; das_watchdog, which does a part of this, counts as well. The profile may do without "
+    "(realtime.watchdog), because the process takes memory.",
+    "sudo archibald apply --persist, then sudo systemctl start archibald-watchdog.service",
+)
+
+PAGES = (DISTURBING, IRQBALANCE, MANAGERS, INDEXERS, WATCHDOG)
+
+#: Names of the process, which the kernel cuts after 15 bytes.
+_WATCHDOGS = ("archibald-watch", "das_watchdog")
 
 #: Stopping one of these may cut the user off: a remote login, the network, names.
 NETWORK_UNITS = frozenset(
@@ -82,6 +97,7 @@ def knobs(scene: Scene) -> list[Knob]:
         ),
         Knob(MANAGERS, "none", lambda: _managers(scene)),
         Knob(INDEXERS, "none", lambda: _not_running(scene, _INDEXERS)),
+        _watchdog(scene),
     ]
 
 
@@ -97,6 +113,8 @@ def _disturbing(scene: Scene) -> Knob:
     def active() -> dict[str, str]:
         if not names:
             raise NotApplicableError("the profile keeps none off")
+        if scene.sight.live and not scene.sight.exists("/run/systemd/system"):
+            raise NotApplicableError("systemd does not run here")
         states = parse_unit_states(scene.sight.command(disturbing_command(names)))
         if len(states) != len(names):
             raise ValueError(f"asked for {len(names)} units, got {len(states)}")
@@ -136,6 +154,20 @@ def _not_running(scene: Scene, names: Sequence[str]) -> Verdict:
     total = _process_count(scene)
     found = _running(scene, names)
     return verdict(not found, ", ".join(found) or "none", evidence(found) or f"{total} processes")
+
+
+def _watchdog(scene: Scene) -> Knob:
+    def judge() -> Verdict:
+        if not scene.profile.realtime.watchdog:
+            raise NotApplicableError("the profile does without")
+        if scene.machine.container:
+            raise NotApplicableError("the host of a container watches")
+        total = _process_count(scene)
+        found = _running(scene, _WATCHDOGS)
+        return verdict(bool(found), ", ".join(found) or "none", f"{total} processes")
+
+    origins = because("a runaway thread would lock the machine", "realtime.watchdog")
+    return Knob(WATCHDOG, "running", judge, origins=origins)
 
 
 def _managers(scene: Scene) -> Verdict:
