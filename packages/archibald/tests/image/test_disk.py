@@ -150,7 +150,7 @@ def _tree(root, *, mtime: int) -> None:
 
 def test_a_root_partition_made_later_is_the_same(plan, tmp_path):
     """Change times come from the clock, access times from whoever looked: neither may show."""
-    made = []
+    made: list[bytes] = []
     for name in ("one", "two"):
         root = tmp_path / name
         _tree(root, mtime=plan.epoch - 1000)
