@@ -238,6 +238,7 @@ class Committer:
         if changes.needs_sync:
             self._engine.writer.sync()
         changes.txn.commit()
+        self._engine.end_turn()
         self._committed = True
         if full:
             self.sync()
@@ -256,13 +257,17 @@ def _transaction(engine: Engine) -> Iterator[Changes]:
     if engine.closed:
         raise StoreClosed("the store is closed", next_step="open it again")
     try:
-        txn = engine.env.begin(write=True)
-    except lmdb.Error as error:
-        raise translate(error, "starting to write") from error
-    try:
-        yield Changes(engine, txn)
+        try:
+            engine.take_turn()
+            txn = engine.env.begin(write=True)
+        except (lmdb.Error, OSError) as error:
+            raise translate(error, "starting to write") from error
+        try:
+            yield Changes(engine, txn)
+        finally:
+            txn.abort()  # after a commit this does nothing
     finally:
-        txn.abort()  # after a commit this does nothing
+        engine.end_turn()
 
 
 class _Syncer:

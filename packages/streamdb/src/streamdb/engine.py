@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from streamdb import place, rows, zstd
+from streamdb import place, rows, turns, zstd
 from streamdb.blocks import PathIndex
 from streamdb.checks import Buffer
 from streamdb.checks import address as blake3_address
@@ -225,8 +225,22 @@ class Engine:
     def _open_handles(self, *, create: bool) -> dict[bytes, Any]:
         if not create:
             return {letter: self.env.open_db(n.encode(), create=False) for n, letter in _NAMED}
-        with self.env.begin(write=True) as txn:
-            return {letter: self.env.open_db(name.encode(), txn=txn) for name, letter in _NAMED}
+        try:
+            self.take_turn()
+            with self.env.begin(write=True) as txn:
+                return {letter: self.env.open_db(name.encode(), txn=txn) for name, letter in _NAMED}
+        finally:
+            self.end_turn()
+
+    def take_turn(self) -> None:
+        """Wait until no other process writes; :meth:`end_turn` lets the next one."""
+        if self._lock_file >= 0:
+            turns.take(self._lock_file)
+
+    def end_turn(self) -> None:
+        """Let another process write."""
+        if self._lock_file >= 0:
+            turns.end(self._lock_file)
 
     def _find_txnid(self) -> Any:
         """A one-element view on the number of the last commit, in the shared lock file.
