@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from streamdb import data, manifest, rows, segments
+from streamdb import data, feeding, manifest, rows, segments
 from streamdb.engine import KV_DICTIONARY, KV_TXN
 from streamdb.errors import AlreadyExists, InvalidArgument, NotFound, StoreBusy, StoreFull
 from streamdb.ingest import Prepared
@@ -22,8 +22,6 @@ from streamdb.view import View, missing
 
 if TYPE_CHECKING:
     from streamdb.engine import Engine
-
-_FEED_ROW_CHANGES = 256
 
 
 class Changes:
@@ -467,19 +465,18 @@ class Changes:
         if self._manifests:
             manifest.append(self.engine, self._manifests)
             self.needs_sync = True
-        for at in range(0, len(self.items), _FEED_ROW_CHANGES):
-            part = tuple(self.items[at : at + _FEED_ROW_CHANGES])
-            row = FeedRow(
-                self.first_seq + at,
+        feeding.write(
+            self.txn,
+            self.tables.feed,
+            FeedRow(
+                self.first_seq,
                 txn,
-                self.first_hlc + at,
+                self.first_hlc,
                 self.documents,
                 self.logical_bytes,
-                part,
-            )
-            key = row.first.to_bytes(8, "big")
-            value = rows.seal(rows.FEED, key, rows.pack_feed(row))
-            self.txn.put(key, value, append=True, db=self.tables.feed)
+                tuple(self.items),
+            ),
+        )
         if not self.items:
             # Every commit leaves its number inside the checksummed rows, so that a damaged meta
             # page that shows an older state is noticed.

@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from streamdb import place, rows, zstd
+from streamdb import place, rows
 from streamdb.blocks import PathIndex
 from streamdb.checks import Buffer
 from streamdb.checks import address as blake3_address
 from streamdb.commit import Committer
 from streamdb.errors import CorruptData, StoreBusy, StoreClosed, StoreFull
 from streamdb.failures import READERS, translate
-from streamdb.metapack import BUILTIN, DICTIONARY_BYTES, Packer
+from streamdb.metapack import Packer
 from streamdb.segments import SEGMENT_BYTES, SegmentReader, SegmentWriter
 
 if TYPE_CHECKING:
@@ -318,18 +318,6 @@ class Engine:
         if self.cipher is None:
             return content
         return self.cipher.seal(DICTIONARY_PLACE, bytes([number]), 1, content)
-
-    def train_dictionary(self) -> None:
-        """Once, when enough documents have been seen: a dictionary for this store's metadata."""
-        samples = self.packer.take_samples()
-        if samples is None:
-            return
-        content = zstd.train(samples, DICTIONARY_BYTES)
-        number = BUILTIN + 1
-        if content and self.committer.submit(
-            lambda changes: changes.add_dictionary(number, content), full=False
-        ):
-            self.packer.add(number, content, use=True)
 
     def unusable(self) -> tuple[int, frozenset[int]]:
         """(the lowest number that a new segment may have, the numbers of doomed segments)."""

@@ -265,6 +265,22 @@ def short_document(key: bytes, value: bytes, verify: bool) -> tuple[int, int, by
     return codec, size, payload, bool(flags & FLAG_SHARED)
 
 
+def packed_metadata(key: bytes, value: bytes, verify: bool) -> bytes | None:
+    """The packed metadata in a document's row, the shortest way; None if it is sealed.
+
+    Raises:
+        CorruptData: the checksum does not match, or the row is too short.
+    """
+    if verify and value[:4] != _CRC.pack(_checksum(DOC, key, value[4:])):
+        raise damaged(DOC, key)
+    try:
+        flags, _, _, meta_length, path_length = _SHAPE.unpack_from(value, 4)
+    except struct.error as error:
+        raise damaged(DOC, key, str(error)) from None
+    start = _SHORT_HEAD + path_length
+    return None if flags & FLAG_SEALED else value[start : start + meta_length]
+
+
 @dataclass(frozen=True, slots=True)
 class ChunkRow:
     """Where a chunk lies, and how many document versions need it.

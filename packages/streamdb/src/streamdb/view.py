@@ -91,6 +91,20 @@ class View:
             )
         return self.engine.packer.unpack(packed)
 
+    def metadata(self, path: str) -> dict[str, Any]:
+        """The metadata of a document."""
+        key = rows.key_of(path)
+        value = self.txn.get(key, db=self.engine.tables.doc) if key else None
+        if value is None:
+            raise missing(paths.validate(path))
+        packed = rows.packed_metadata(key, value, self.verify)
+        try:
+            if packed is None:
+                return metapack.from_json(self.metadata_json(rows.unpack_record(value[4:], key)))
+            return metapack.from_json(self.engine.packer.unpack(packed))
+        except CorruptData as error:
+            raise data.named(error, path.encode()) from None
+
     def digest(self, record: Record) -> str:
         """The BLAKE3 of a document's data, in hex."""
         if record.digest:
