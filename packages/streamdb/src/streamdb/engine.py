@@ -25,6 +25,7 @@ from streamdb.commit import Committer
 from streamdb.errors import CorruptData, StoreBusy, StoreClosed, StoreFull
 from streamdb.failures import READERS, translate
 from streamdb.metapack import Packer
+from streamdb.naming import Known
 from streamdb.segments import SEGMENT_BYTES, SegmentReader, SegmentWriter
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ _LOCK_MAGIC = 0xBEEFC0DE
 _TABLES = {
     "doc": rows.DOC, "guid": rows.GUIDS, "dir": rows.DIRS, "chunk": rows.CHUNKS, "feed": rows.FEED,
     "history": rows.HISTORY, "kv": rows.KV, "forward": rows.FORWARD, "reverse": rows.REVERSE,
+    "pending": rows.PENDING,
 }  # fmt: skip
 
 _NAMED = tuple(_TABLES.items())
@@ -70,6 +72,7 @@ class Tables:
     kv: Any
     forward: PathIndex
     reverse: PathIndex
+    pending: Any
 
     def plain(self) -> dict[bytes, Any]:
         """Every table's handle by its letter."""
@@ -77,6 +80,7 @@ class Tables:
             rows.DOC: self.doc, rows.GUIDS: self.guid, rows.DIRS: self.dir,
             rows.CHUNKS: self.chunk, rows.FEED: self.feed, rows.HISTORY: self.history,
             rows.KV: self.kv, rows.FORWARD: self.forward.db, rows.REVERSE: self.reverse.db,
+            rows.PENDING: self.pending,
         }  # fmt: skip
 
 
@@ -122,6 +126,9 @@ class Engine:
         self.packer = Packer(self._load_dictionary)
         self.cipher: Cipher | None = None
         self.committer = Committer(self)
+        self.pending = Known()
+        # Names that wait beyond what is usual, because they could not be taken in.
+        self.names_put_off = 0
         self.snapshots: set[Any] = set()
         self.on_fork: weakref.WeakSet[Any] = weakref.WeakSet()
 
@@ -220,6 +227,7 @@ class Engine:
             kv=handles[rows.KV],
             forward=PathIndex(handles[rows.FORWARD], rows.FORWARD),
             reverse=PathIndex(handles[rows.REVERSE], rows.REVERSE),
+            pending=handles[rows.PENDING],
         )
 
     def _open_handles(self, *, create: bool) -> dict[bytes, Any]:
