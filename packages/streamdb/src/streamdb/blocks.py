@@ -161,6 +161,8 @@ class PathIndex:
             if end is not None and key >= end:
                 return
             more = cursor.next()
+            if more and cursor.key() <= key:
+                raise rows.damaged(self.table, key, "the block behind it is out of order")
             inner = key >= start and (end is None or (more and cursor.key() <= end))
             yield self._read(key, value, verify), inner
 

@@ -267,7 +267,12 @@ class View:
         cursor = self.txn.cursor(self.engine.tables.doc)
         if not cursor.set_range(prefix[: rows.FOLD] or b"\0"):
             return
+        before = b""
         for key, value in cursor.iternext():
+            if key <= before:
+                # A page that a damaged one leads to a second time; its rows are whole.
+                raise rows.damaged(rows.DOC, key, "it is out of order")
+            before = key
             if end is not None and key >= end:
                 return
             if limit is not None and given >= limit:
