@@ -104,6 +104,7 @@ class Ours:
         self.search = self.db.search
         self.search_suffix = self.db.search_suffix
         self.count = self.db.count
+        self.metadata = self.db.metadata
 
     def load_part(self, documents: Sequence[Document]) -> None:
         if self._loading is None:
@@ -116,9 +117,6 @@ class Ours:
         assert self._loading is not None
         self._loading.close()
         self._loading = None
-
-    def metadata(self, path: str) -> dict[str, Any]:
-        return self.db.stat(path).metadata
 
     def find(self, question: Question) -> list[str]:
         return self.db.find(question.text)

@@ -36,6 +36,14 @@ def test_documents_come_back(tmp_path):
     run(work, tmp_path)
 
 
+def test_metadata_alone(tmp_path):
+    async def work(db):
+        await db.write_document("a", b"boom", metadata={"tempo": 120})
+        assert await db.metadata("a") == {"tempo": 120}
+
+    run(work, tmp_path)
+
+
 def test_a_hit_does_not_suspend(tmp_path):
     async def work(db):
         await db.write_document("a", b"boom")

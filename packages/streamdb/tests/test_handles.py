@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import shutil
 import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
-from streamdb import errors, place
+from streamdb import codec, errors, place
+from streamdb.cache import Cache
 from streamdb.crypto import Key
+from streamdb.metapack import TRAIN_AFTER
 from streamdb.store import StreamDB
 
 NOISE = random.Random(7).randbytes(400_000)
@@ -53,8 +57,9 @@ def test_what_is_no_store_is_refused(tmp_path, root):
 
 def test_a_newer_format_is_refused_by_its_number(root):
     StreamDB.open(root).close()
-    marker = json.loads((root / place.MARKER).read_text())
-    (root / place.MARKER).write_text(json.dumps(marker | {"format": 99}))
+    marker = place.read_marker(root)
+    assert marker is not None
+    (root / place.MARKER).write_bytes(replace(marker, format=99).to_bytes())
     with pytest.raises(errors.NewerFormat, match="99") as caught:
         StreamDB.open(root)
     assert "upgrade" in caught.value.next_step
@@ -219,12 +224,24 @@ def test_quick_mode_reads_without_checks(db):
     assert db.get("a") == NOISE
 
 
+def test_what_is_read_once_displaces_nothing():
+    cache = Cache(20, 1 << 20)
+    cache.txn = 1
+    for n in range(10):
+        cache.put(f"{n}", b"x", 1)
+    for n in range(10, 60):
+        cache.put(f"{n}", b"x", 1)
+    assert cache.old.keys() | cache.young.keys() == {f"{n}" for n in range(10)}
+    cache.put("50", b"x", 1)
+    assert cache.young.keys() == {"50"}
+
+
 def test_the_cache_is_never_out_of_date(root):
     with StreamDB.open(root, cache=10) as db:
         for n in range(50):
             db.write_document(f"{n}", str(n).encode())
         for n in range(50):
-            assert db.get(f"{n}") == db.get(f"{n}") == str(n).encode()
+            assert db.get(f"{n}") == db.get(f"{n}") == db.get(f"{n}") == str(n).encode()
         assert 0 < db.statistics().cached_documents <= 10
         assert db.cached("49") == b"49"
         db.write_document("49", b"new")
@@ -237,6 +254,84 @@ def test_the_cache_is_never_out_of_date(root):
         assert db.get("one") == db.get("1") == b"1"
         db.write_document("1", b"both")
         assert db.get("one") == db.get("1") == b"both"
+
+
+DESCRIBED = {"vendor": "Nobody & Sons", "album": "Dusty Breaks", "format": "wav", "rate": 96_000}
+
+
+def test_a_store_goes_on_with_its_own_dictionary(root, tmp_path):
+    key = Key.create_file(tmp_path / "key")
+
+    def write(db, name):
+        db.write_document(name, b"", metadata=DESCRIBED | {"title": name})
+        return db.stat(name).stored_bytes
+
+    with StreamDB.open(root, key=key) as db:
+        before = write(db, "first")
+    with StreamDB.open(root, key=key, durability="bulk") as bulk:
+        for n in range(TRAIN_AFTER[0]):
+            bulk.write_document(f"{n}", b"", metadata=DESCRIBED | {"title": f"Kick {n}"})
+        bulk.flush()
+        # What was there for the training is packed with what came of it.
+        assert bulk.stat("7").stored_bytes < before / 1.25
+    with StreamDB.open(root, key=key) as db:
+        assert write(db, "later") < before / 1.25
+        assert db.metadata("7") == DESCRIBED | {"title": "Kick 7"}
+        assert db.check().ok
+
+
+def test_threads_take_in_data_at_once_in_bulk(root, monkeypatch):
+    """All of them are inside the compression at one moment, or the barrier breaks."""
+    together = threading.Barrier(3)
+    encode = codec.encode
+
+    def meet(chunk, hint=None):
+        if not met.is_set():
+            together.wait(30)
+            met.set()
+        return encode(chunk, hint)
+
+    met = threading.Event()
+    monkeypatch.setattr(codec, "encode", meet)
+    contents = [random.Random(n).randbytes(20_000) for n in range(3)]
+    with StreamDB.open(root, durability="bulk") as bulk:
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(lambda n: bulk.write_document(f"{n}", contents[n]), range(3)))
+        assert [bulk.get(f"{n}") for n in range(3)] == contents
+
+
+def test_equal_documents_that_are_taken_in_at_once_are_stored_once(root):
+    content = random.Random(1).randbytes(1 << 20)
+    with StreamDB.open(root, durability="bulk") as bulk:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda n: bulk.write_document(f"{n}", content), range(8)))
+        bulk.flush()
+        stored = sum(path.stat().st_size for path in (root / "segments").iterdir())
+        assert stored < 1.1 * len(content)
+        assert all(bulk.get(f"{n}") == content for n in range(8))
+        assert bulk.check().ok
+
+
+def test_what_a_batch_found_stays_when_another_thread_commits_the_batch(root):
+    with StreamDB.open(root) as db, StreamDB.open(root, durability="bulk") as bulk:
+        db.write_document("old", NOISE)
+
+        def slow():
+            yield NOISE[:390_000]
+            bulk.write_document("other", b"1")
+            bulk.flush()
+            db.delete("old")
+            for n in range(3):
+                db.write_document("old", str(n).encode())
+            yield NOISE[390_000:]
+
+        bulk.write_document("new", slow())
+        db.gc()
+        assert bulk.get("new") == NOISE
+        bulk.flush()
+        db.gc()
+        assert db.get("new") == NOISE
+        assert db.check().ok
 
 
 def test_bulk_is_seen_by_its_own_handle_and_after_flush_by_all(root):

@@ -78,14 +78,16 @@ def test_large_metadata_needs_no_dictionary():
 def test_a_trained_dictionary_is_found_again_by_its_number():
     samples = [
         to_json({"title": f"Kick {n}", "tempo": 60 + n % 120, "vendor": "Nobody & Sons"})
-        for n in range(metapack.TRAIN_AFTER)
+        for n in range(metapack.TRAIN_AFTER[0])
     ]
     packer = Packer(lambda number: None)
     plain = [packer.pack(sample) for sample in samples]
-    taken = packer.take_samples()
-    assert taken == samples
+    for sample in samples:
+        assert packer.take_samples() is None
+        packer.sample(sample)
+    assert packer.take_samples() == (3, samples)
     assert packer.take_samples() is None
-    content = zstd.train(taken, metapack.DICTIONARY_BYTES)
+    content = zstd.train(samples, metapack.DICTIONARY_BYTES)
     packer.add(3, content, use=True)
     packed = [packer.pack(sample) for sample in samples]
     assert sum(map(len, packed)) < sum(map(len, plain))
@@ -100,6 +102,31 @@ def test_a_trained_dictionary_is_found_again_by_its_number():
     assert asked == [3]
     with pytest.raises(CorruptData, match="dictionary 3"):
         Packer(lambda number: None).unpack(packed[0])
+
+
+def test_the_second_dictionary_is_made_of_all_that_was_seen():
+    packer = Packer(lambda number: None)
+    seen = [b'{"n":%d}' % n for n in range(metapack.TRAIN_AFTER[1])]
+    for each in seen:
+        packer.sample(each)
+    assert packer.gathers
+    made = packer.take_samples()
+    assert made is not None
+    taken = made[1]
+    assert made[0] == 4
+    assert not packer.gathers
+    assert len(taken) == len(set(taken)) == metapack.SAMPLES
+    # A spread: every tenth of them has its share.
+    tenth = len(seen) // 10
+    for at in range(0, len(seen), tenth):
+        part = set(seen[at : at + tenth])
+        assert metapack.SAMPLES / 20 < len(part & set(taken)) < metapack.SAMPLES / 5
+
+
+def test_a_dictionary_that_cannot_be_read_keeps_nobody_from_writing():
+    packer = Packer(lambda number: None)
+    packer.resume(3)
+    assert packer.unpack(packer.pack(b'{"tempo":120}' * 9)) == b'{"tempo":120}' * 9
 
 
 @given(st.binary(max_size=60))

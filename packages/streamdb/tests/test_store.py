@@ -79,6 +79,26 @@ def test_stat_says_what_was_written(db):
     assert db.stat("d/a.wav").metadata == {}
 
 
+def test_metadata_alone(db):
+    db.write_document("a", b"x", metadata={"tempo": 120})
+    db.write_document("b", b"x" * 20_000)
+    long = "y" * 1000
+    db.write_document(long, NOISE, metadata={"tags": ["é"]})
+    assert db.metadata("a") == {"tempo": 120}
+    assert db.metadata("b") == {}
+    assert db.metadata(long) == {"tags": ["é"]}
+    with db.snapshot() as snapshot:
+        db.write_document("a", b"x", metadata={"tempo": 90})
+        assert (snapshot.metadata("a"), db.metadata("a")) == ({"tempo": 120}, {"tempo": 90})
+    with db.transaction() as together:
+        together.write_document("c", b"x", metadata={"key": "Cmin"})
+        assert together.metadata("c") == {"key": "Cmin"}
+    with pytest.raises(errors.NotFound):
+        db.metadata("d")
+    with pytest.raises(errors.InvalidPath):
+        db.metadata("")
+
+
 @pytest.mark.parametrize("mtime", ["now", float("nan"), 1e300])
 def test_a_time_that_is_none_is_refused(db, mtime):
     with pytest.raises(errors.InvalidArgument, match="modification time"):
@@ -121,6 +141,16 @@ def test_equal_chunks_are_stored_once(db):
     after = db.statistics()
     assert after.stored_bytes - before.stored_bytes < 150_000
     assert after.logical_bytes == 2 * len(NOISE) + 1900
+
+
+def test_what_is_compressed_already_is_stored_as_it_is(db):
+    padded = b"fLaC" + bytes(700_000) + NOISE
+    db.write_document("a.flac", padded)
+    db.write_document("b.flac", b"fLaC" + NOISE * 6)
+    assert db.get("a.flac") == padded
+    assert db.get("b.flac") == b"fLaC" + NOISE * 6
+    # Padding is looked for, and found, also where the name of the format says that there is none.
+    assert db.stat("a.flac").stored_bytes < len(NOISE) * 1.2
 
 
 def test_bad_paths_are_refused_everywhere(db):

@@ -140,6 +140,10 @@ class AsyncStreamDB:
         """As ``StreamDB.stat``."""
         return await self._in_thread(self._readers, lambda: self._db.stat(path))
 
+    async def metadata(self, path: str) -> dict[str, Any]:
+        """As ``StreamDB.metadata``."""
+        return await self._in_thread(self._readers, lambda: self._db.metadata(path))
+
     async def search(
         self, prefix: str = "", *, limit: int | None = None, after: str | None = None
     ) -> list[str]:

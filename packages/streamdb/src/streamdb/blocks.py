@@ -11,6 +11,7 @@ The suffix index is the same over reversed paths.
 
 from __future__ import annotations
 
+import math
 import struct
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
@@ -19,6 +20,10 @@ from typing import Any
 
 from streamdb import rows
 from streamdb.errors import CorruptData
+
+HALF_PAGE = 2030
+"""Key and value together, in bytes, of the largest rows of which two share a page of LMDB's; longer
+ones take whole pages of their own."""
 
 FILL = 128
 """Paths per block after a rewriting; blocks are split beyond twice as many."""
@@ -156,6 +161,8 @@ class PathIndex:
             if end is not None and key >= end:
                 return
             more = cursor.next()
+            if more and cursor.key() <= key:
+                raise rows.damaged(self.table, key, "the block behind it is out of order")
             inner = key >= start and (end is None or (more and cursor.key() <= end))
             yield self._read(key, value, verify), inner
 
@@ -190,7 +197,7 @@ class PathIndex:
         at = 0
         while at < len(ordered):
             if not self._seek(cursor, ordered[at]):
-                self._store(txn, FIRST_KEY, [])
+                self._put(txn, FIRST_KEY, pack_block([]))
                 cursor = txn.cursor(self.db)
                 self._seek(cursor, ordered[at])
             key, value = cursor.key(), cursor.value()
@@ -234,10 +241,17 @@ class PathIndex:
 
     def _write(self, txn: Any, key: bytes, paths: list[bytes]) -> None:
         for part_key, part in _parts(key, paths):
-            self._store(txn, part_key, part)
+            body = pack_block(part)
+            over = (len(part_key) + 4 + len(body)) / HALF_PAGE
+            if over <= 1 or len(part) < over * _MERGE_BELOW * 2:
+                self._put(txn, part_key, body)
+                continue
+            # Alike in length, and with room for a few more paths in each.
+            for small_key, small in _cut_up(part_key, part, math.ceil(over * 1.05)):
+                self._put(txn, small_key, pack_block(small))
 
-    def _store(self, txn: Any, key: bytes, paths: list[bytes]) -> None:
-        txn.put(key, rows.seal(self.table, key, pack_block(paths)), db=self.db)
+    def _put(self, txn: Any, key: bytes, body: bytes) -> None:
+        txn.put(key, rows.seal(self.table, key, body), db=self.db)
 
     def build(self, txn: Any, paths: Iterable[bytes]) -> int:
         """Fill the emptied table from sorted paths; returns how many there were."""
@@ -250,19 +264,24 @@ class PathIndex:
             if len(held) >= 16 * _SPLIT:
                 done = list(_parts(key, held))
                 for part_key, part in done[:-1]:
-                    self._store(txn, part_key, part)
+                    self._write(txn, part_key, part)
                 key, held = done[-1]
         self._write(txn, key, held)
         return total
 
 
 def _parts(key: bytes, paths: list[bytes]) -> Iterator[tuple[bytes, list[bytes]]]:
-    """Cut sorted paths into blocks where a separator is short enough."""
+    """Cut sorted paths into blocks, if they are too many for one."""
     size = sum(map(len, paths))
     if len(paths) <= _SPLIT and size <= _SPLIT_BYTES:
         yield key, paths
-        return
-    wanted = max(1, len(paths) // FILL, size * 2 // _SPLIT_BYTES)
+    else:
+        yield from _cut_up(key, paths, max(1, len(paths) // FILL, size * 2 // _SPLIT_BYTES))
+
+
+def _cut_up(key: bytes, paths: list[bytes], wanted: int) -> Iterator[tuple[bytes, list[bytes]]]:
+    """Cut sorted paths into so many blocks, where a separator is short enough."""
+    size = sum(map(len, paths))
     step, step_bytes = -(-len(paths) // wanted), -(-size // wanted)
     start, length = 0, 0
     for at, path in enumerate(paths):

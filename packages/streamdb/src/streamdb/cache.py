@@ -2,7 +2,8 @@
 
 It holds two generations: what is read goes into the young one; when that is half of the cache, it
 becomes the old one, and the old one's unread rest is dropped. A hit changes nothing, so it needs no
-lock.
+lock. From then on only what is missed a second time goes in: to hold what is asked for once would
+cost more than it gains.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from streamdb.view import View
 
 _MOST_CHANGES = 10_000
+_REMEMBERED = 8192
 
 
 class Cache:
@@ -27,6 +29,7 @@ class Cache:
     __slots__ = (
         "_documents",
         "_lock",
+        "_missed",
         "_old_bytes",
         "_seq",
         "_size_bytes",
@@ -46,6 +49,8 @@ class Cache:
         self._old_bytes = 0
         self._seq = -1
         self._lock = threading.Lock()
+        # The hashes of the paths that were missed lately.
+        self._missed: set[int] = set()
 
     def find_old(self, path: str, txn: int) -> bytes | None:
         """A document of the old generation, which becomes young again."""
@@ -57,7 +62,14 @@ class Cache:
             return found
 
     def put(self, path: str, data: bytes, txn: int) -> None:
-        """Hold a document that was read in transaction ``txn``."""
+        """Hold a document that was read in transaction ``txn``, if that pays."""
+        if self.old:
+            missed, name = self._missed, hash(path)
+            if name not in missed:
+                if len(missed) >= _REMEMBERED:
+                    missed.clear()
+                missed.add(name)
+                return
         if not self._documents or len(data) * 8 > self._size_bytes:
             return
         with self._lock:

@@ -11,19 +11,16 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from streamdb import data, manifest, rows, segments
+from streamdb import data, feeding, manifest, naming, rows, segments
 from streamdb.engine import KV_DICTIONARY, KV_TXN
 from streamdb.errors import AlreadyExists, InvalidArgument, NotFound, StoreBusy, StoreFull
 from streamdb.ingest import Prepared
 from streamdb.model import GUID, Kind
-from streamdb.paths import parents
 from streamdb.rows import FLAG_INLINE, FLAG_SEALED, FLAG_SHARED, ChunkRow, FeedItem, FeedRow, Record
 from streamdb.view import View, missing
 
 if TYPE_CHECKING:
     from streamdb.engine import Engine
-
-_FEED_ROW_CHANGES = 256
 
 
 class Changes:
@@ -435,51 +432,33 @@ class Changes:
             self._manifests.append(manifest.entry(kind, record, old_path))
 
     def flush_names(self) -> None:
-        """Write the gathered changes to the path indexes and counters."""
-        if not self._names:
-            return
-        names, self._names = self._names, {}
-        self.tables.forward.apply(self.txn, names)
-        self.tables.reverse.apply(self.txn, {path[::-1]: added for path, added in names.items()})
-        counts: dict[str, int] = {}
-        for path, added in names.items():
-            for directory in parents(path.decode()):
-                counts[directory] = counts.get(directory, 0) + (1 if added else -1)
-        for directory, difference in counts.items():
-            if difference:
-                self._count(directory.encode(), difference)
-
-    def _count(self, directory: bytes, difference: int) -> None:
-        key = rows.fold(b"/" + directory)
-        body = self.engine.get(self.txn, rows.DIRS, self.tables.dir, key)
-        count = (rows.unpack_count(body, key) if body is not None else 0) + difference
-        if count < 0:
-            raise rows.damaged(rows.DIRS, key, "it counts fewer paths than there are")
-        if count:
-            self._put(rows.DIRS, key, rows.pack_count(count))
-        else:
-            self._delete(rows.DIRS, key)
+        """Take the gathered names, and all that wait, into the path indexes and counters."""
+        if self._names:
+            # Half of it must not be committed: an error from here on spoils the transaction.
+            self.writes += 1
+            names, self._names = self._names, {}
+            naming.take_in(self.engine, self.txn, names)
 
     def finish(self) -> None:
         """Write everything that was gathered; after this the transaction may commit."""
-        self.flush_names()
+        if self._names:
+            naming.add(self.engine, self.txn, self.first_seq, self._names)
         txn = self.txn.id()
         if self._manifests:
             manifest.append(self.engine, self._manifests)
             self.needs_sync = True
-        for at in range(0, len(self.items), _FEED_ROW_CHANGES):
-            part = tuple(self.items[at : at + _FEED_ROW_CHANGES])
-            row = FeedRow(
-                self.first_seq + at,
+        feeding.write(
+            self.txn,
+            self.tables.feed,
+            FeedRow(
+                self.first_seq,
                 txn,
-                self.first_hlc + at,
+                self.first_hlc,
                 self.documents,
                 self.logical_bytes,
-                part,
-            )
-            key = row.first.to_bytes(8, "big")
-            value = rows.seal(rows.FEED, key, rows.pack_feed(row))
-            self.txn.put(key, value, append=True, db=self.tables.feed)
+                tuple(self.items),
+            ),
+        )
         if not self.items:
             # Every commit leaves its number inside the checksummed rows, so that a damaged meta
             # page that shows an older state is noticed.

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streamdb import pages, place, rows, segments
+from streamdb import naming, pages, place, rows, segments
 from streamdb.blocks import Block, check_block
 from streamdb.checksegments import check_segments, name_victims
 from streamdb.data import read_inline
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _TABLES = {
     b"kv": rows.KV, b"doc": rows.DOC, b"guid": rows.GUIDS, b"history": rows.HISTORY,
     b"dir": rows.DIRS, b"forward": rows.FORWARD, b"reverse": rows.REVERSE, b"feed": rows.FEED,
-    b"chunk": rows.CHUNKS,
+    b"chunk": rows.CHUNKS, b"pending": rows.PENDING,
 }  # fmt: skip
 
 
@@ -246,6 +246,23 @@ def _take_reverse(found: Findings, key: bytes, body: bytes) -> None:
     _take_block(found, rows.REVERSE, found.reverse, key, body)
 
 
+def _take_waiting(found: Findings, key: bytes, body: bytes) -> None:
+    """The names that the indexes do not have yet, or still have; counters wait as they do."""
+    try:
+        total, names = naming.unpack(body, key)
+    except CorruptData as error:
+        found.take(rows.PENDING, key, error)
+        return
+    found.waiting += len(names)
+    if found.waiting != total:
+        where = rows.describe_key(rows.PENDING, key)
+        found.report("index", where, f"it says that {total} wait, there are {found.waiting}")
+        found.waiting = total
+    for path, added in names:
+        for held in (found.forward, found.reverse):
+            (held.add if added else held.remove)(path)
+
+
 _TAKERS: dict[bytes, Callable[[Findings, bytes, bytes], None]] = {
     rows.DOC: _take_document,
     rows.HISTORY: _take_history,
@@ -256,6 +273,7 @@ _TAKERS: dict[bytes, Callable[[Findings, bytes, bytes], None]] = {
     rows.FEED: _take_change,
     rows.FORWARD: _take_forward,
     rows.REVERSE: _take_reverse,
+    rows.PENDING: _take_waiting,
 }
 
 

@@ -40,6 +40,10 @@ _PLAIN_IS_AS_GOOD = 1.02
 _SILENCE = 0.02
 _PIECE = 4096
 _PIECES = 3
+_PACKED_MAGICS = (
+    b"fLaC", b"OggS", b"ID3", b"PK\3\4", b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ\0",
+    b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"\x89PNG", b"\xff\xd8\xff", b"wvpk",
+)  # fmt: skip
 _local = threading.local()
 
 
@@ -58,6 +62,27 @@ class AudioLayout:
         """
         wanted = dict.fromkeys((self.frame_bytes, self.sample_bytes))
         return tuple(stride for stride in wanted if stride > 1 and stride in _CODEC_OF_STRIDE)
+
+
+PACKED = AudioLayout(0, 0)
+"""As a hint: the content is compressed already, and is stored as it is."""
+
+
+def is_packed(head: Buffer) -> bool:
+    """Whether the beginning of a file is that of a format that compresses its content.
+
+    >>> is_packed(b"fLaC" + bytes(60)), is_packed(b"RIFF" + bytes(60))
+    (True, False)
+    """
+    start = bytes(head[:8])
+    return start.startswith(_PACKED_MAGICS) or (
+        # An MPEG frame: eleven bits set, layer III, a bit rate and a sample rate that exist.
+        len(start) >= 3
+        and start[0] == 0xFF
+        and start[1] & 0xE6 == 0xE2
+        and start[2] & 0xF0 not in (0, 0xF0)
+        and start[2] & 0x0C != 0x0C
+    )
 
 
 def layout_of(head: Buffer) -> AudioLayout | None:
@@ -118,7 +143,7 @@ def encode(chunk: Buffer, hint: AudioLayout | None = None) -> tuple[int, bytes]:
     data = chunk if isinstance(chunk, bytes) else bytes(chunk)
     if len(data) > MAX_CHUNK:
         raise ValueError(f"a chunk has at most {MAX_CHUNK} bytes, this one {len(data)}")
-    stride = _choose(data, hint)
+    stride = None if hint is PACKED else _choose(data, hint)
     if stride is None:
         return RAW, data
     payload = _compressor().compress(_split(data, stride))

@@ -82,15 +82,22 @@ class Committer:
     def exclusive(self, *, full: bool) -> Iterator[Changes]:
         """One write transaction for the caller alone; it commits at the end, or not at all."""
         self.check()
-        with self._writing():
+        with self._write_lock:
+            self._owner = threading.get_ident()
             try:
-                with _transaction(self._engine) as changes:
+                changes = _begin(self._engine)
+                try:
                     yield changes
                     self._finish(changes, full)
+                finally:
+                    changes.txn.abort()  # after a commit this does nothing
             except StreamDBError:
                 raise
             except Exception as error:
                 raise self._named(error) from error.__cause__
+            finally:
+                self._engine.end_turn()
+                self._owner = 0
 
     def sync(self) -> None:
         """Put every commit so far on the disk."""
@@ -133,15 +140,6 @@ class Committer:
                 next_step="use the methods of the transaction",
             )
 
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        with self._write_lock:
-            self._owner = threading.get_ident()
-            try:
-                yield
-            finally:
-                self._owner = 0
-
     def _wait(self, operation: _Operation) -> None:
         try:
             operation.wake.acquire()
@@ -158,12 +156,16 @@ class Committer:
     def _lead(self, own: _Operation) -> None:
         taken: list[_Operation] = []
         try:
-            with self._writing():
-                with self._lock:
-                    taken = self._queue[:_MOST_AT_ONCE]
-                    del self._queue[:_MOST_AT_ONCE]
-                self._committed = False
-                self._run(taken)
+            with self._write_lock:
+                self._owner = threading.get_ident()
+                try:
+                    with self._lock:
+                        taken = self._queue[:_MOST_AT_ONCE]
+                        del self._queue[:_MOST_AT_ONCE]
+                    self._committed = False
+                    self._run(taken)
+                finally:
+                    self._owner = 0
         except BaseException:
             # Interrupted (Ctrl-C): what the others want is led by one of them.
             if not self._committed:
@@ -197,7 +199,8 @@ class Committer:
         """Apply all in one commit; False when one spoiled it for the others."""
         alone = len(operations) == 1
         try:
-            with _transaction(self._engine) as changes:
+            changes = _begin(self._engine)
+            try:
                 for operation in operations:
                     before = changes.writes
                     try:
@@ -207,10 +210,14 @@ class Committer:
                             raise
                         operation.error = error
                 self._finish(changes, any(operation.full for operation in operations))
+            finally:
+                changes.txn.abort()  # after a commit this does nothing
         except Exception as error:
             if not alone:
                 return False
             operations[0].error = self._named(error)
+        finally:
+            self._engine.end_turn()
         return True
 
     def _named(self, error: Exception) -> Exception:
@@ -246,9 +253,8 @@ class Committer:
             self._syncer.wake()
 
 
-@contextlib.contextmanager
-def _transaction(engine: Engine) -> Iterator[Changes]:
-    """A write transaction that is gone at the end, whatever happened in it."""
+def _begin(engine: Engine) -> Changes:
+    """A write transaction, when it is our turn; whoever asked for it ends both."""
     import lmdb
 
     from streamdb.changes import Changes
@@ -257,17 +263,15 @@ def _transaction(engine: Engine) -> Iterator[Changes]:
     if engine.closed:
         raise StoreClosed("the store is closed", next_step="open it again")
     try:
-        try:
-            engine.take_turn()
-            txn = engine.env.begin(write=True)
-        except (lmdb.Error, OSError) as error:
-            raise translate(error, "starting to write") from error
-        try:
-            yield Changes(engine, txn)
-        finally:
-            txn.abort()  # after a commit this does nothing
-    finally:
-        engine.end_turn()
+        engine.take_turn()
+        txn = engine.env.begin(write=True)
+    except (lmdb.Error, OSError) as error:
+        raise translate(error, "starting to write") from error
+    try:
+        return Changes(engine, txn)
+    except BaseException:
+        txn.abort()
+        raise
 
 
 class _Syncer:
@@ -288,7 +292,9 @@ class _Syncer:
                         target=self._run, name="streamdb-sync", daemon=True
                     )
                     self._thread.start()
-        self._waiting.set()
+        # Asked first: to ring costs more, and a bell that rings now is heard after this commit.
+        if not self._waiting.is_set():
+            self._waiting.set()
 
     def close(self) -> None:
         self._closed.set()

@@ -17,14 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from streamdb import place, rows, turns, zstd
+from streamdb import place, rows, turns
 from streamdb.blocks import PathIndex
 from streamdb.checks import Buffer
 from streamdb.checks import address as blake3_address
 from streamdb.commit import Committer
 from streamdb.errors import CorruptData, StoreBusy, StoreClosed, StoreFull
 from streamdb.failures import READERS, translate
-from streamdb.metapack import BUILTIN, DICTIONARY_BYTES, Packer
+from streamdb.metapack import Packer
+from streamdb.naming import Known
 from streamdb.segments import SEGMENT_BYTES, SegmentReader, SegmentWriter
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ _LOCK_MAGIC = 0xBEEFC0DE
 _TABLES = {
     "doc": rows.DOC, "guid": rows.GUIDS, "dir": rows.DIRS, "chunk": rows.CHUNKS, "feed": rows.FEED,
     "history": rows.HISTORY, "kv": rows.KV, "forward": rows.FORWARD, "reverse": rows.REVERSE,
+    "pending": rows.PENDING,
 }  # fmt: skip
 
 _NAMED = tuple(_TABLES.items())
@@ -70,6 +72,7 @@ class Tables:
     kv: Any
     forward: PathIndex
     reverse: PathIndex
+    pending: Any
 
     def plain(self) -> dict[bytes, Any]:
         """Every table's handle by its letter."""
@@ -77,6 +80,7 @@ class Tables:
             rows.DOC: self.doc, rows.GUIDS: self.guid, rows.DIRS: self.dir,
             rows.CHUNKS: self.chunk, rows.FEED: self.feed, rows.HISTORY: self.history,
             rows.KV: self.kv, rows.FORWARD: self.forward.db, rows.REVERSE: self.reverse.db,
+            rows.PENDING: self.pending,
         }  # fmt: skip
 
 
@@ -122,6 +126,9 @@ class Engine:
         self.packer = Packer(self._load_dictionary)
         self.cipher: Cipher | None = None
         self.committer = Committer(self)
+        self.pending = Known()
+        # Names that wait beyond what is usual, because they could not be taken in.
+        self.names_put_off = 0
         self.snapshots: set[Any] = set()
         self.on_fork: weakref.WeakSet[Any] = weakref.WeakSet()
 
@@ -220,6 +227,7 @@ class Engine:
             kv=handles[rows.KV],
             forward=PathIndex(handles[rows.FORWARD], rows.FORWARD),
             reverse=PathIndex(handles[rows.REVERSE], rows.REVERSE),
+            pending=handles[rows.PENDING],
         )
 
     def _open_handles(self, *, create: bool) -> dict[bytes, Any]:
@@ -332,18 +340,6 @@ class Engine:
         if self.cipher is None:
             return content
         return self.cipher.seal(DICTIONARY_PLACE, bytes([number]), 1, content)
-
-    def train_dictionary(self) -> None:
-        """Once, when enough documents have been seen: a dictionary for this store's metadata."""
-        samples = self.packer.take_samples()
-        if samples is None:
-            return
-        content = zstd.train(samples, DICTIONARY_BYTES)
-        number = BUILTIN + 1
-        if content and self.committer.submit(
-            lambda changes: changes.add_dictionary(number, content), full=False
-        ):
-            self.packer.add(number, content, use=True)
 
     def unusable(self) -> tuple[int, frozenset[int]]:
         """(the lowest number that a new segment may have, the numbers of doomed segments)."""

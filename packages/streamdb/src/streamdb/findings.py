@@ -28,7 +28,16 @@ class PathSet:
     def add(self, path: bytes) -> None:
         """Take a path in."""
         self.count += 1
-        self.total += int.from_bytes(blake2b(path, digest_size=16).digest(), "little")
+        self.total += _weight(path)
+
+    def remove(self, path: bytes) -> None:
+        """Take a path out."""
+        self.count -= 1
+        self.total -= _weight(path)
+
+
+def _weight(path: bytes) -> int:
+    return int.from_bytes(blake2b(path, digest_size=16).digest(), "little")
 
 
 @dataclass(slots=True)
@@ -43,6 +52,7 @@ class Findings:
     documents: PathSet = field(default_factory=PathSet)
     forward: PathSet = field(default_factory=PathSet)
     reverse: PathSet = field(default_factory=PathSet)
+    waiting: int = 0
     directories: dict[bytes, int] = field(default_factory=dict)
     shared: dict[bytes, dict[bytes, bytes]] = field(default_factory=dict)
     bindings: dict[bytes, list[bytes]] = field(default_factory=dict)

@@ -7,8 +7,10 @@ appending to this process's own segment. What it wrote counts for nothing until 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 from streamdb import codec, data, rows, segments
@@ -33,11 +35,13 @@ _SEARCH_EVERY = 32
 
 class _Hints:
     """What to try on the next chunk: the layout that the file declares, else what the last search
-    found. A search through all layouts costs more than writing the chunk.
+    found. A search through all layouts costs more than writing the chunk. Of a file whose format
+    compresses its content one chunk in 32 is looked at: there may be padding, or a picture.
     """
 
-    def __init__(self, declared: codec.AudioLayout | None) -> None:
-        self._declared = declared
+    def __init__(self, head: Buffer) -> None:
+        self._declared = codec.layout_of(head)
+        self._packed = codec.is_packed(head)
         self._found: codec.AudioLayout | None = None
         self._left = 0
 
@@ -52,7 +56,8 @@ class _Hints:
         """Take in which codec a chunk was given."""
         if self._declared is None and self._left <= 0:
             stride = codec.STRIDES.get(number, 1)
-            self._found = codec.AudioLayout(stride, stride)
+            skip = self._packed and number == codec.RAW
+            self._found = codec.PACKED if skip else codec.AudioLayout(stride, stride)
             self._left = _SEARCH_EVERY
 
 
@@ -73,12 +78,43 @@ class Prepared:
     epoch: int | None = None
 
 
+class Fresh:
+    """The chunks that were appended for documents that will be committed together.
+
+    Threads share it: a chunk that one of them is making is waited for, not made twice. A row counts
+    only while the segment writer has not failed since.
+    """
+
+    def __init__(self) -> None:
+        self._rows: dict[bytes, tuple[int | None, ChunkRow]] = {}
+        self._making: set[bytes] = set()
+        self._changed = threading.Condition()
+
+    def take(self, address: bytes, epoch: int | None, make: Callable[[], ChunkRow]) -> ChunkRow:
+        """The row of a chunk, made now if nobody has."""
+        with self._changed:
+            while address in self._making:
+                self._changed.wait()
+            held = self._rows.get(address)
+            if held is not None and held[0] == epoch:
+                return held[1]
+            self._making.add(address)
+        try:
+            row = make()
+            self._rows[address] = (epoch, row)
+            return row
+        finally:
+            with self._changed:
+                self._making.discard(address)
+                self._changed.notify_all()
+
+
 def prepare(
     engine: Engine,
     txn: Any,
     source: Source,
     limit: int,
-    pending: Mapping[bytes, ChunkRow] | None = None,
+    fresh: Fresh | None = None,
 ) -> Prepared:
     """Take the data in.
 
@@ -86,7 +122,7 @@ def prepare(
         txn: a transaction to look chunks up in; those it shows stay until it ends. Buffers of at
             most ``INLINE_BYTES`` need none.
         limit: the most bytes a document may have.
-        pending: chunks that are appended and will be committed together with this document.
+        fresh: chunks that are appended and will be committed together with this document.
 
     Raises:
         DocumentTooLarge, InvalidArgument, StoreFull; errors of reading the source are passed on.
@@ -97,14 +133,13 @@ def prepare(
             raise too_large(len(view), limit)
         if len(view) <= INLINE_BYTES:
             return _inline(bytes(view))
-        hint = codec.layout_of(view[:_HEAD_BYTES])
-        return _chunked(engine, txn, view, hint, limit, pending or {})
+        return _chunked(engine, txn, view, view[:_HEAD_BYTES], limit, fresh or Fresh())
     head, rest = _peek(source)
     if len(head) <= INLINE_BYTES:
         if len(head) > limit:
             raise too_large(len(head), limit)
         return _inline(head)
-    return _chunked(engine, txn, rest, codec.layout_of(head), limit, pending or {})
+    return _chunked(engine, txn, rest, head, limit, fresh or Fresh())
 
 
 def too_large(size: int, limit: int, *, at_least: bool = False) -> DocumentTooLarge:
@@ -158,30 +193,35 @@ def _chunked(
     engine: Engine,
     txn: Any,
     source: Any,
-    hint: codec.AudioLayout | None,
+    head: Buffer,
     limit: int,
-    pending: Mapping[bytes, ChunkRow],
+    fresh: Fresh,
 ) -> Prepared:
     cipher = engine.cipher
     prepared = Prepared(0, epoch=engine.writer.epoch)
     whole = hasher()
-    hints = _Hints(hint)
+    hints = _Hints(head)
+    # The digest of one chunk is its address: it is not made a second time.
+    alone: Buffer | None = None
     pieces = split(source) if cipher is None else split(source, seed=cipher.chunk_seed)
     for piece in pieces:
         prepared.size += len(piece)
         if prepared.size > limit:
             raise too_large(prepared.size, limit, at_least=True)
-        whole.update(piece)
+        if not prepared.chunks and cipher is None:
+            alone = piece
+        else:
+            if alone is not None:
+                whole.update(alone)
+                alone = None
+            whole.update(piece)
         address = engine.address(piece)
         prepared.chunks.append(ChunkRef(address, len(piece)))
         if address in prepared.fresh:
             continue
-        if address in pending:
-            prepared.fresh[address] = pending[address]
-        elif not _is_kept(engine, txn, address):
-            row = store_chunk(engine, address, piece, hints.next())
-            hints.learn(row.codec)
-            prepared.fresh[address] = row
+        if not _is_kept(engine, txn, address):
+            make = partial(_store, engine, address, piece, hints)
+            prepared.fresh[address] = fresh.take(address, prepared.epoch, make)
     if len(prepared.chunks) > 1 or cipher is not None:
         prepared.digest = whole.digest()
     return prepared
@@ -193,11 +233,10 @@ def _is_kept(engine: Engine, txn: Any, address: bytes) -> bool:
     return body is not None and rows.unpack_chunk(body, address).references > 0
 
 
-def store_chunk(
-    engine: Engine, address: bytes, piece: Buffer, hint: codec.AudioLayout | None
-) -> ChunkRow:
+def _store(engine: Engine, address: bytes, piece: Buffer, hints: _Hints) -> ChunkRow:
     """Append a chunk to this process's segment."""
-    number, payload = codec.encode(piece, hint)
+    number, payload = codec.encode(piece, hints.next())
+    hints.learn(number)
     if engine.cipher is not None:
         payload = engine.cipher.seal(data.CHUNK_PLACE, address, 1, payload)
     segment, offset, crc = engine.writer.append(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import struct
 import threading
 from collections.abc import Callable, Mapping
@@ -19,7 +20,9 @@ from streamdb.errors import CorruptData, InvalidMetadata
 
 MAX_METADATA_BYTES = 1 << 20
 BUILTIN = 2
-TRAIN_AFTER = 2000
+TRAIN_AFTER = (2000, 20_000)
+"""After so many documents a dictionary is trained; the second from a wider choice of them."""
+SAMPLES = 2000
 DICTIONARY_BYTES = 16384
 
 _RAW, _PLAIN = 0, 1
@@ -31,6 +34,8 @@ _PLAIN_TYPES = frozenset({str, int, bool})
 _ENCODER = json.JSONEncoder(
     ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=dict
 )
+# Kept: json.loads would look at the bytes first to tell their encoding.
+_DECODER = json.JSONDecoder()
 
 # Part of the format: what is compressed with it cannot be read without it.
 _BUILTIN_CONTENT = (
@@ -100,7 +105,8 @@ def _check(value: object, where: str, depth: int) -> None:
         _check_mapping(value, where, depth)
     elif isinstance(value, list | tuple):
         for inner in value:
-            _check(inner, f"{where}[]", depth + 1)
+            if type(inner) not in _PLAIN_TYPES:
+                _check(inner, f"{where}[]", depth + 1)
     else:
         raise InvalidMetadata(
             f"the metadata's {where} is a {type(value).__name__}",
@@ -110,7 +116,8 @@ def _check(value: object, where: str, depth: int) -> None:
 
 def _check_mapping(value: Mapping[Any, Any], where: str, depth: int) -> None:
     for name, inner in value.items():
-        if type(inner) in _PLAIN_TYPES and type(name) is str:
+        kind = type(inner)
+        if type(name) is str and (kind in _PLAIN_TYPES or (kind is float and math.isfinite(inner))):
             continue
         if not isinstance(name, str):
             raise InvalidMetadata(
@@ -126,10 +133,11 @@ def from_json(encoded: bytes) -> dict[str, Any]:
     if not encoded:
         return {}
     try:
-        value = json.loads(encoded)
+        text = encoded.decode()
+        value, end = _DECODER.raw_decode(text)
     except ValueError as error:
         raise CorruptData("a document's metadata is damaged", why=str(error)) from None
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or end != len(text):
         raise CorruptData("a document's metadata is damaged", why="it is not a mapping")
     return value
 
@@ -144,8 +152,12 @@ class Packer:
         self._load = load
         self._known: dict[int, zstd.Dictionary] = {BUILTIN: zstd.Dictionary(_BUILTIN_CONTENT)}
         self._samples: list[bytes] = []
+        self._seen = 0
+        # Which sample gives way does not matter, only that any may: the same every time.
+        self._random = random.Random(0)  # noqa: S311 - no secret
         self._lock = threading.Lock()
         self.current = BUILTIN
+        self._stage = 0
 
     def pack(self, encoded: bytes) -> bytes:
         """JSON as it is stored: a number that says how, the length, the bytes."""
@@ -153,12 +165,22 @@ class Packer:
             return b""
         if len(encoded) > 0xFFFF:
             return _HEAD.pack(_PLAIN, len(encoded)) + zstd.compress(encoded)
-        if self.current == BUILTIN and len(self._samples) < TRAIN_AFTER:
-            self._samples.append(encoded)
-        payload = self._known[self.current].compress(encoded)
+        number = self.current
+        held = self._known.get(number)
+        if held is None:
+            number, held = self._first_use(number)
+        payload = held.compress(encoded)
         if len(payload) + 2 >= len(encoded):
             return bytes([_RAW]) + encoded
-        return _SHORT.pack(self.current, len(encoded)) + payload
+        return _SHORT.pack(number, len(encoded)) + payload
+
+    def _first_use(self, number: int) -> tuple[int, zstd.Dictionary]:
+        try:
+            return number, self._fetch(number)
+        except CorruptData:
+            # What it has packed is lost, and named when it is read; what comes need not be.
+            self.current = BUILTIN
+            return BUILTIN, self._known[BUILTIN]
 
     def unpack(self, packed: bytes) -> bytes:
         """The JSON.
@@ -196,12 +218,42 @@ class Packer:
             self._known.setdefault(number, zstd.Dictionary(content))
             if use:
                 self.current = max(self.current, number)
-                self._samples.clear()
 
-    def take_samples(self) -> list[bytes] | None:
-        """Once: the first documents' metadata, when there is enough of it to train with."""
-        if len(self._samples) < TRAIN_AFTER or self.current != BUILTIN:
+    def resume(self, number: int) -> None:
+        """Pack with a dictionary that the store has (0: it has none of its own)."""
+        with self._lock:
+            if number > BUILTIN:
+                self.current = number
+                self._stage = max(self._stage, number - BUILTIN)
+                # It was made from so many; this handle goes on counting from there.
+                self._seen = max(self._seen, TRAIN_AFTER[min(self._stage, len(TRAIN_AFTER)) - 1])
+
+    @property
+    def gathers(self) -> bool:
+        """Whether samples are still wanted."""
+        return self._stage < len(TRAIN_AFTER)
+
+    def sample(self, encoded: bytes) -> None:
+        """See a document's metadata; each that was seen is among the samples with equal chance."""
+        if not encoded or len(encoded) > 0xFFFF:
+            return
+        with self._lock:
+            self._seen += 1
+            if len(self._samples) < SAMPLES:
+                self._samples.append(encoded)
+            elif (place := self._random.randrange(self._seen)) < SAMPLES:
+                self._samples[place] = encoded
+
+    def take_samples(self) -> tuple[int, list[bytes]] | None:
+        """(number of the dictionary to make, samples) when enough has been seen; once for each."""
+        stage = self._stage
+        if stage >= len(TRAIN_AFTER) or self._seen < TRAIN_AFTER[stage]:
             return None
         with self._lock:
-            taken, self._samples = self._samples, [b""] * TRAIN_AFTER
-        return taken if taken[0] else None
+            if self._stage != stage:
+                return None
+            self._stage = sum(self._seen >= enough for enough in TRAIN_AFTER)
+            taken = list(self._samples)
+            if not self.gathers:
+                self._samples.clear()
+            return BUILTIN + self._stage, taken

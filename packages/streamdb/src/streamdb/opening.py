@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streamdb import pages, place, rows
+from streamdb import dictionary, pages, place, rows
 from streamdb.engine import KV_KEY, KV_STORE, Engine, acquire
 from streamdb.errors import (
     CorruptData,
@@ -73,6 +73,7 @@ def open_engine(
         if unlock is not None and engine.cipher is None:
             engine.cipher = unlock
         _check_identity(engine)
+        dictionary.resume(engine)
     except BaseException:
         engine.release()
         raise
@@ -199,4 +200,5 @@ def reopen(before: Engine) -> Engine:
         segment_bytes=before.segment_bytes,
     )
     engine.cipher = before.cipher
+    dictionary.resume(engine)
     return engine

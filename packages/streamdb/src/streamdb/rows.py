@@ -18,8 +18,8 @@ from streamdb.errors import CorruptData
 from streamdb.model import GUID, Kind
 
 # The tables, by the letter that enters their checksums.
-DOC, GUIDS, DIRS, CHUNKS, FEED, HISTORY, KV, FORWARD, REVERSE = (
-    b"d", b"g", b"/", b"c", b"f", b"h", b"k", b">", b"<",
+DOC, GUIDS, DIRS, CHUNKS, FEED, HISTORY, KV, FORWARD, REVERSE, PENDING = (
+    b"d", b"g", b"/", b"c", b"f", b"h", b"k", b">", b"<", b"+",
 )  # fmt: skip
 
 KEY_LIMIT = 480
@@ -100,6 +100,7 @@ def _checksum(table: bytes, key: bytes, body: bytes) -> int:
 _TABLE_NAMES = {
     DOC: "document", GUIDS: "binding", DIRS: "directory counter", CHUNKS: "chunk", FEED: "change",
     HISTORY: "old version", KV: "setting", FORWARD: "path block", REVERSE: "suffix block",
+    PENDING: "waiting name",
 }  # fmt: skip
 
 
@@ -108,7 +109,7 @@ def describe_key(table: bytes, key: bytes) -> str:
     name = _TABLE_NAMES[table]
     if table in (CHUNKS, GUIDS):
         return f"{name} {key.hex()[:16]}"
-    if table == FEED and len(key) == 8:
+    if table in (FEED, PENDING) and len(key) == 8:
         return f"{name} {int.from_bytes(key, 'big')}"
     if table == HISTORY:
         return f"{name} {int.from_bytes(key[-8:], 'big')} of {key[:-9].decode(errors='replace')!r}"
@@ -263,6 +264,20 @@ def short_document(key: bytes, value: bytes, verify: bool) -> tuple[int, int, by
         return None
     payload = value[_SHORT_HEAD + path_length + meta_length :]
     return codec, size, payload, bool(flags & FLAG_SHARED)
+
+
+def packed_metadata(key: bytes, value: bytes, verify: bool) -> bytes | None:
+    """The packed metadata in a document's row; None if it is sealed. Raises as
+    :func:`short_document`.
+    """
+    if verify and value[:4] != _CRC.pack(_checksum(DOC, key, value[4:])):
+        raise damaged(DOC, key)
+    try:
+        flags, _, _, meta_length, path_length = _SHAPE.unpack_from(value, 4)
+    except struct.error as error:
+        raise damaged(DOC, key, str(error)) from None
+    start = _SHORT_HEAD + path_length
+    return None if flags & FLAG_SEALED else value[start : start + meta_length]
 
 
 @dataclass(frozen=True, slots=True)

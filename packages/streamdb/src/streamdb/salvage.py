@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streamdb import manifest, pages, place, rows, segments
+from streamdb import manifest, naming, pages, place, rows, segments
 from streamdb.blocks import Block
 from streamdb.checks import crc32c
 from streamdb.engine import DICTIONARY_PLACE, KV_DICTIONARY, KV_KEY, KV_STORE
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _LETTERS = {
     b"kv": rows.KV, b"doc": rows.DOC, b"history": rows.HISTORY, b"feed": rows.FEED,
     b"forward": rows.FORWARD, b"reverse": rows.REVERSE,
+    # Last: what it says holds against the indexes.
+    b"pending": rows.PENDING,
 }  # fmt: skip
 
 
@@ -57,6 +59,7 @@ class Salvage:
     damaged_rows: int = 0
     highest_seq: int = 0
     in_trees: bool = False
+    unsure_names: bool = False
 
     def take(self, table: bytes, key: bytes, value: bytes) -> bool:
         """Take a row in, if its checksum is right."""
@@ -82,6 +85,9 @@ class Salvage:
         elif table in (rows.FORWARD, rows.REVERSE) and self.in_trees:
             step = 1 if table == rows.FORWARD else -1
             self.named.update(path[::step] for path in Block(body, key, table).paths())
+        elif table == rows.PENDING and self.in_trees:
+            for path, added in naming.unpack(body, key)[1]:
+                (self.named.add if added else self.named.discard)(path)
 
     def offer(self, path: bytes, seq: int, body: bytes) -> None:
         """A row for a path; the newest one is kept."""
@@ -136,7 +142,8 @@ class Salvage:
         """Paths that were there at the end, as far as is known, and have no row of that time."""
         for path in self.named if self.intact else self.named | self.changed.keys():
             there = self.removed.get(path, 0) <= self.changed.get(path, 0)
-            if (there or (self.intact and path in self.named)) and not self.is_current(path):
+            listed = self.intact and not self.unsure_names and path in self.named
+            if (there or listed) and not self.is_current(path):
                 yield path
 
 
@@ -172,6 +179,8 @@ def _read_trees(found: Salvage, walk: pages.Walk) -> None:
             if found.take(letter, node.key, node.value):
                 continue
             found.damaged_rows += 1
+            # It may have said that a name in the indexes is gone: then the feed says so, too.
+            found.unsure_names |= letter == rows.PENDING
     if walk.problems:
         found.intact = False
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from streamdb import data, ingest, rows
+from streamdb import data, dictionary, ingest, rows
 from streamdb.cache import Cache
 from streamdb.engine import MAP_BYTES, Engine
 from streamdb.errors import StoreBusy, StoreClosed
@@ -224,12 +224,12 @@ class StreamDB(Readable):
         engine = self._engine
         if self._closed:
             self._check_open()
-        put.packed = engine.packer.pack(put.encoded)
         if self._bulk is not None:
             added = self._bulk.add(put, data, self._limit)
             # Nobody else sees it yet, but whoever asks this handle must.
             self._cache.forget(put.path.decode())
             return added
+        put.pack(engine)
         if ingest.is_short(data):
             put.prepared = ingest.prepare(engine, None, data, self._limit)
             written: GUID = engine.committer.submit(put.run, full=self._full)
@@ -239,7 +239,7 @@ class StreamDB(Readable):
             with engine.writer.preparing(), contextlib.closing(ingest.Held(engine)) as held:
                 put.prepared = ingest.prepare(engine, held.txn, data, self._limit)
                 written = engine.committer.submit(put.run, full=self._full)
-        engine.train_dictionary()
+        dictionary.train(engine)
         return written
 
     def delete(self, path: str | bytes) -> None:

@@ -17,6 +17,7 @@ from streamdb.view import View
 
 if TYPE_CHECKING:
     from streamdb.changes import Changes
+    from streamdb.engine import Engine
 
 _T = TypeVar("_T")
 
@@ -104,7 +105,7 @@ class Transaction(Readable):
         put = Put.of(name, metadata, mtime, mtime_ns, self._keep, origin or self._origin, guid)
         changes = self._use()
         engine = changes.engine
-        put.packed = engine.packer.pack(put.encoded)
+        put.pack(engine)
         with engine.writer.preparing():
             put.prepared = ingest.prepare(engine, changes.txn, data, self._limit)
         return self._do(put.run)
@@ -188,6 +189,12 @@ class Put:
         made = cls(path, encoded, attributes.pack(metadata or {}), when)
         made.keep, made.origin, made.guid = keep, origin, guid
         return made
+
+    def pack(self, engine: Engine) -> None:
+        """Compress the metadata."""
+        if engine.packer.gathers:
+            engine.packer.sample(self.encoded)
+        self.packed = engine.packer.pack(self.encoded)
 
     def run(self, changes: Changes) -> GUID:
         """Make the change."""

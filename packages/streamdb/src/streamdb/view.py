@@ -10,12 +10,13 @@ import io
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from streamdb import attributes, data, metapack, paths, rows
+from streamdb import attributes, data, metapack, naming, paths, rows
 from streamdb.blocks import PathIndex, successor
 from streamdb.checks import address as blake3_address
 from streamdb.errors import CorruptData, FeedTrimmed, InvalidArgument, NotFound
 from streamdb.failures import raise_named
 from streamdb.model import GUID, Change, Entry, Stat, Version
+from streamdb.naming import Side
 from streamdb.rows import FeedRow, Record
 
 if TYPE_CHECKING:
@@ -91,6 +92,20 @@ class View:
             )
         return self.engine.packer.unpack(packed)
 
+    def metadata(self, path: str) -> dict[str, Any]:
+        """The metadata of a document."""
+        key = rows.key_of(path)
+        value = self.txn.get(key, db=self.engine.tables.doc) if key else None
+        if value is None:
+            raise missing(paths.validate(path))
+        packed = rows.packed_metadata(key, value, self.verify)
+        try:
+            if packed is None:
+                return metapack.from_json(self.metadata_json(rows.unpack_record(value[4:], key)))
+            return metapack.from_json(self.engine.packer.unpack(packed))
+        except CorruptData as error:
+            raise data.named(error, path.encode()) from None
+
     def digest(self, record: Record) -> str:
         """The BLAKE3 of a document's data, in hex."""
         if record.digest:
@@ -154,15 +169,20 @@ class View:
         """Paths that begin with ``prefix``, sorted."""
         raw = prefix.encode()
         start = raw if after is None else max(raw, after.encode() + b"\0")
-        return self._listed(self.engine.tables.forward, start, successor(raw), limit)
+        side = self.pending().forward
+        return self._listed(self.engine.tables.forward, side, start, successor(raw), limit)
+
+    def pending(self) -> naming.Pending:
+        """The names that wait to be taken into the path indexes."""
+        return self.engine.pending.read(self.engine, self.txn)
 
     def _listed(
-        self, index: PathIndex, start: bytes, end: bytes | None, limit: int | None
+        self, index: PathIndex, side: Side, start: bytes, end: bytes | None, limit: int | None
     ) -> list[str]:
         found: list[str] = []
         if limit is not None and limit <= 0:
             return found
-        for part in index.scan_text(self.txn, start, end, self.verify):
+        for part in naming.scan_text(index, side, self.txn, start, end, self.verify):
             found += part
             if limit is not None and len(found) >= limit:
                 del found[limit:]
@@ -173,20 +193,28 @@ class View:
         """Paths that end with ``suffix``, sorted from their ends."""
         raw = suffix.encode()[::-1]
         start = raw if after is None else max(raw, after.encode()[::-1] + b"\0")
-        return self._listed(self.engine.tables.reverse, start, successor(raw), limit)
+        side = self.pending().reverse
+        return self._listed(self.engine.tables.reverse, side, start, successor(raw), limit)
 
     def count(self, prefix: str) -> int:
         """How many paths begin with ``prefix``; of a directory (or ""), from its counter."""
         if not prefix or prefix.endswith("/"):
             return self.directory_count(prefix[:-1].encode())
         raw = prefix.encode()
-        return self.engine.tables.forward.count(self.txn, raw, successor(raw), self.verify)
+        end = successor(raw)
+        held = self.engine.tables.forward.count(self.txn, raw, end, self.verify)
+        return held + self.pending().forward.balance(raw, end)
 
     def directory_count(self, directory: bytes) -> int:
         """The paths below a directory, at any depth."""
         key = rows.fold(b"/" + directory)
         body = self.engine.get(self.txn, rows.DIRS, self.engine.tables.dir, key, self.verify)
-        return 0 if body is None else rows.unpack_count(body, key)
+        held = 0 if body is None else rows.unpack_count(body, key)
+        waiting = self.pending()
+        if waiting is naming.NONE:
+            return held
+        inside = directory + b"/" if directory else b""
+        return held + waiting.forward.balance(inside, successor(inside))
 
     def children(self, directory: str, limit: int | None, after: str | None) -> Iterator[Entry]:
         """The documents and directories right below a directory, in the order of their paths.
@@ -204,9 +232,10 @@ class View:
         end = successor(base) if base else None
         given = 0
         forward = self.engine.tables.forward
+        side = self.pending().forward
         while limit is None or given < limit:
             jump = None
-            for part in forward.scan(self.txn, start, end, self.verify):
+            for part in naming.scan(forward, side, self.txn, start, end, self.verify):
                 for path in part:
                     if jump is not None and path < jump:
                         continue
@@ -238,7 +267,12 @@ class View:
         cursor = self.txn.cursor(self.engine.tables.doc)
         if not cursor.set_range(prefix[: rows.FOLD] or b"\0"):
             return
+        before = b""
         for key, value in cursor.iternext():
+            if key <= before:
+                # A page that a damaged one leads to a second time; its rows are whole.
+                raise rows.damaged(rows.DOC, key, "it is out of order")
+            before = key
             if end is not None and key >= end:
                 return
             if limit is not None and given >= limit:

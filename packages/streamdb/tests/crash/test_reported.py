@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import struct
 import threading
 import time
 from types import SimpleNamespace
@@ -11,7 +13,9 @@ from typing import Any
 import pytest
 from packages.streamdb.tests.crash.nursery import Nursery
 
+from streamdb import pages
 from streamdb.commit import _Syncer
+from streamdb.errors import CorruptData
 from streamdb.store import StreamDB
 
 NOISE = random.Random(1).randbytes(16_000)
@@ -137,3 +141,20 @@ def test_bulk_shows_its_own_writes_through_every_path(tmp_path):
     with StreamDB.open(tmp_path / "s", durability="bulk") as db:
         db.write_document("z", b"new")
         assert (db.get("a"), db.get("z")) == (b"new", b"new")
+
+
+@pytest.mark.parametrize("table", [b"doc", b"forward"])
+def test_rows_that_a_damaged_page_shows_twice_are_not_told_twice(tmp_path, table):
+    root = tmp_path / "store"
+    with StreamDB.open(root, durability="bulk") as db:
+        for n in range(6000):
+            db.write_document(f"{n * 7919 % 6000:05}/{'x' * 80}", b"", metadata={"tempo": 120})
+    with (root / "index" / "data.mdb").open("r+b", buffering=0) as file:
+        meta = pages.read_metas(file.fileno())[0]
+        top = pages.Walk(file.fileno(), meta).tables()[table].root * pages.PAGE
+        first, second = struct.unpack("<HH", os.pread(file.fileno(), 4, top + pages.HEADER))
+        os.pwrite(file.fileno(), os.pread(file.fileno(), 6, top + first), top + second)
+    with StreamDB.open(root) as db:
+        with pytest.raises(CorruptData, match="out of order"):
+            db.find("tempo=120") if table == b"doc" else db.search("")
+        assert not db.check().ok
