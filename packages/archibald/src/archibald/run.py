@@ -58,6 +58,7 @@ TOOL_PACKAGES: Mapping[str, str] = {
     "unshare": "util-linux",
     "qemu-system-x86_64": "qemu-system-x86",
     "apt-ftparchive": "apt-utils",
+    "nix-instantiate": "nix-bin",
 }
 
 
