@@ -21,6 +21,7 @@
   jacktrip = "jacktrip";
   jalv = "jalv";
   lsp-plugins-lv2 = "lsp-plugins";
+  mixxx = "mixxx";
   mousepad = "mousepad";
   muse = "muse";
   musescore3 = "musescore";

@@ -147,6 +147,10 @@ let
     ])
     [ "audio" "pipewire" ];
 
+  tmpfilesRules = [
+    "w /sys/kernel/mm/transparent_hugepage/enabled - - - - ${realtime.transparent_huge_pages}"
+  ];
+
   deviceRules = ''
     # Holding this open with a latency keeps CPUs out of deep sleep; the file is root's by default.
     KERNEL=="cpu_dma_latency", SUBSYSTEM=="misc", GROUP="audio", MODE="0660"
@@ -177,7 +181,7 @@ let
     "/etc/security/limits.d/95-archibald.conf" = textFile "realtime"
       (lines (map (l: "${l.domain} ${l.type} ${l.item} ${l.value}") limits));
     "/etc/tmpfiles.d/archibald-realtime.conf" = textFile "realtime.transparent_huge_pages"
-      "w /sys/kernel/mm/transparent_hugepage/enabled - - - - ${realtime.transparent_huge_pages}\n";
+      (lines tmpfilesRules);
     "/etc/udev/rules.d/95-archibald-realtime.rules" = textFile "realtime" deviceRules;
     "/etc/wireplumber/wireplumber.conf.d/92-archibald.conf" =
       textFile "audio, system.bluetooth, desktop.enable" wireplumber;
@@ -220,7 +224,7 @@ in
     "vm.swappiness" = realtime.swappiness;
   };
 
-  inherit limits;
+  inherit limits tmpfilesRules;
   inherit (hyprland) keyboard;
 
   # The session that greetd starts, and who gets it without a password ("" for nobody).

@@ -35,6 +35,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "status": ("status", "Show what apply has changed, and whether it still holds."),
     "drift": ("drift", "Show what no longer holds since the last apply."),
     "session": ("session", "Keep CPUs awake and the card first, while it runs."),
+    "nixos": ("nixos", "Check the NixOS base, or print a flake for a profile."),
     "completion": ("completion", "Print the shell completion script."),
 }
 
