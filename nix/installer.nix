@@ -17,6 +17,9 @@ in
     networking.wireless.enable = lib.mkForce false;
     services.getty.autologinUser = lib.mkForce (if desktop.autologin then users.name else null);
 
+    # ZFS lags behind the kernels that the real-time one is made from.
+    boot.supportedFilesystems.zfs = lib.mkForce false;
+
     # Everybody may know this password: it is the one of the live system only.
     users.users.${users.name}.initialPassword = users.live_password;
     security.sudo.extraConfig = lib.mkIf users.sudo cfg.settings.files."/etc/sudoers.d/archibald";

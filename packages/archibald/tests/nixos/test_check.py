@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -93,8 +92,8 @@ def test_variants_are_specialisations(evaluated):
 
 def test_no_password_but_the_public_one_of_the_live_system(evaluated):
     for name, report in evaluated["flake"]["systems"].items():
-        given = [one["value"] for one in report["definitions"]
-                 if one["path"][-1] in {"password", "initialPassword", "hashedPassword"}]  # fmt: skip
+        secret = {"password", "initialPassword", "hashedPassword"}
+        given = [one["value"] for one in report["definitions"] if one["path"][-1] in secret]
         assert given == (["archibald"] if name == "installer" else [])
 
 
@@ -109,13 +108,8 @@ def test_encrypted_disks_are_luks2_without_a_key_in_the_store(tree, evaluated):
 
 def test_the_mesh_cannot_be_started_before_it_has_a_program(tree, evaluated):
     everything = evaluated["systems"][len(own_profiles(tree))]
-    has_program = (
-        "hydramesh"
-        in (tree / "packages/hydramesh/pyproject.toml")
-        .read_text()
-        .partition("[project.scripts]")[2]
-        .partition("[")[0]
-    )
+    project = tomllib.loads((tree / "packages/hydramesh/pyproject.toml").read_text())["project"]
+    has_program = "hydramesh" in project.get("scripts", {})
     refused = any("services.hydramesh.enable" in text for text in assertions(everything))
     assert refused == (not has_program)
 
@@ -131,8 +125,8 @@ def _change(copy: Path, file: str, old: str, new: str) -> None:
     ("file", "old", "new", "name", "words"),
     [
         ("nix/audio.nix", "{ config", "{{ config", "syntax", "nix/audio.nix"),
-        ("nix/audio.nix", "security.rtkit.enable", "security.rtkit.enabel", "option names",
-         "security.rtkit.enabel"),
+        ("nix/audio.nix", "security.rtkit.enable", "security.rtkit.enabled", "option names",
+         "security.rtkit.enabled"),
         ("nix/audio.nix", "jack.enable = audio.jack", "jack.enable = 1", "option names",
          "services.pipewire.jack.enable"),
         ("nix/audio.nix", "boot.kernelModules = ", "sound.enable = true; boot.kernelModules = ",
@@ -166,14 +160,14 @@ def test_each_check_finds_its_fault(copy, file, old, new, name, words):
         (copy / file).write_text(new + "\n")
     else:
         _change(copy, file, old, new)
-    found = _by_name(check_all(copy, [copy / "archibald.toml"]))
+    found = _by_name(check_all(copy, [copy / "archibald.toml"], keys=name == "profile keys"))
     assert found[name].state == "bad", found
     assert words in " ".join(found[name].findings)
 
 
 def test_a_tree_without_a_flake_is_looked_at_as_far_as_it_goes(copy):
     (copy / "flake.nix").unlink()
-    found = _by_name(check_all(copy))
+    found = _by_name(check_all(copy, keys=False))
     assert {found[name].state for name in ("flake", "lock", "Python packages")} == {
         "not applicable"
     }
@@ -291,5 +285,4 @@ def test_the_hash_of_the_package_from_pypi_is_the_locked_one(tree):
 
 
 def test_a_copy_is_as_right_as_the_tree(copy):
-    assert shutil.which("nix-instantiate")
-    assert all(one.state == "ok" for one in check_all(copy))
+    assert {one.state for one in check_all(copy, keys=False)} == {"ok"}

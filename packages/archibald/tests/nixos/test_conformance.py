@@ -129,7 +129,7 @@ def _compose_all(profile: Profile) -> None:
         ("render.nix", "950000", "900000", "sysctls"),
         ("render.nix", "cgroup.memory=nokmem", "cgroup.memory=kmem", "kernel arguments"),
         ("render.nix", "rt.prio = ", "rt.priority = ", "/etc/pipewire/"),
-        ("render.nix", '"/etc/motd" =', '"/etc/motto" =', "/etc/mot"),
+        ("render.nix", '"/etc/motd" =', '"/etc/message" =', "/etc/m"),
         ("hyprland.nix", "close the window", "shut the window", "/usr/share/archibald/keys.txt"),
         ("hyprland.nix", '"height": 32', '"height": 33', "/etc/xdg/waybar/config.jsonc"),
     ],

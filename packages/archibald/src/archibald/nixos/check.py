@@ -76,7 +76,7 @@ def own_profiles(root: Path) -> list[Path]:
     return [*root.glob("archibald.toml"), *sorted((root / "profiles").glob("*.toml"))]
 
 
-def _systems(profiles: Sequence[Path]) -> list[dict[str, Any]]:
+def _systems(profiles: Sequence[Path], keys: bool) -> list[dict[str, Any]]:
     """Return what is evaluated: each profile, the keys one by one, and what is off by default."""
     whole = [*MODULES, "disk", "installer"]
     disk = {"archibald": {"disk": {"device": "/dev/vda"}}}
@@ -101,21 +101,25 @@ def _systems(profiles: Sequence[Path]) -> list[dict[str, Any]]:
     found.append({"modules": whole, "profile": dict(BASELINE), "config": disk})
     found += [
         {"modules": whole, "profile": profile, "config": disk}
-        for profile in changed_profiles().values()
+        for profile in (changed_profiles().values() if keys else ())
     ]
     return found
 
 
-def evaluate_modules(root: Path, profiles: Sequence[Path], *, runner: Runner = run) -> Any:
+def evaluate_modules(
+    root: Path, profiles: Sequence[Path], *, keys: bool = True, runner: Runner = run
+) -> Any:
     """Return what Nix makes of the modules and of ``flake.nix``, in one evaluation.
 
+    ``systems`` are one for each profile, one with everything on, the baseline of
+    :mod:`archibald.nixos.keys`, and with ``keys`` one for each key that it changes.
     Raises :class:`~archibald.nixos.evaluate.NixError`.
     """
     arguments = {
         "root": str(root.resolve()),
         "attributes": attributes(),
         "flake": (root / "flake.nix").is_file(),
-        "systems": _systems(profiles),
+        "systems": _systems(profiles, keys),
     }
     with resources.as_file(resources.files("archibald.nixos")) as folder:
         return evaluate(folder / "evaluate.nix", arguments, runner=runner)
@@ -351,8 +355,10 @@ _CHECKS: tuple[Callable[[Tree], Check], ...] = (
 )
 
 
-def check_all(root: Path, profiles: Sequence[Path] = (), *, runner: Runner = run) -> list[Check]:
-    """Run every check on a source tree.
+def check_all(
+    root: Path, profiles: Sequence[Path] = (), *, keys: bool = True, runner: Runner = run
+) -> list[Check]:
+    """Run every check on a source tree; without ``keys`` all but the one of the profile's keys.
 
     ``profiles`` are looked at instead of those of the tree. Raises NoFlakeError for a folder that
     is no source tree, MissingToolError without nix-instantiate, ProfileError for wrong profiles.
@@ -362,8 +368,8 @@ def check_all(root: Path, profiles: Sequence[Path] = (), *, runner: Runner = run
         return [syntax]
     chosen = tuple(profiles or own_profiles(root))
     try:
-        evaluated = evaluate_modules(root, chosen, runner=runner)
+        evaluated = evaluate_modules(root, chosen, keys=keys, runner=runner)
     except NixError as error:
         return [syntax, Check("evaluation", "bad", "flake.nix and nix/", (error.why,))]
     tree = Tree(root, chosen, runner, evaluated)
-    return [syntax, *(check(tree) for check in _CHECKS)]
+    return [syntax, *(check(tree) for check in _CHECKS if keys or check is not check_keys)]
