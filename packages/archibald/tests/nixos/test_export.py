@@ -121,11 +121,19 @@ def invoke(tree, monkeypatch):
 def test_export_prints_a_flake(invoke, tree):
     result = invoke("export", "--profile", "profiles/core.toml")
     assert result.exit_code == 0
-    assert f'inputs.archibald.url = "path:{tree}"' in result.output
+    assert f'inputs.archibald.url = "{nixos_cli._address(tree)}"' in result.output
     assert "nixosConfigurations.archibaldos" in result.output
     as_json = json.loads(invoke("export", "--json", "--flake", "github:me/archibald").output)
     assert 'url = "github:me/archibald"' in as_json["flake.nix"]
     assert as_json["host"] == "archibaldos"
+
+
+def test_nix_takes_from_a_repository_what_git_knows(tmp_path):
+    tree = tmp_path / "a b"
+    tree.mkdir()
+    assert nixos_cli._address(tree) == f"path:{tmp_path}/a%20b"
+    (tree / ".git").write_text("gitdir: elsewhere\n")
+    assert nixos_cli._address(tree) == f"git+file://{tmp_path}/a%20b"
 
 
 def test_export_refuses_what_the_base_cannot_do(tree, tmp_path, monkeypatch, capsys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from urllib.parse import quote
 
 import click
 
@@ -60,6 +61,12 @@ def _source_tree() -> Path | None:
     return None
 
 
+def _address(tree: Path) -> str:
+    """Return where Nix finds a source tree; from a git repository it takes what git knows."""
+    kind = "git+file://" if (tree / ".git").exists() else "path:"
+    return kind + quote(str(tree))
+
+
 def _refuse_unsupported(tree: Path, profile_path: Path) -> None:
     """Raise FindingsError when the NixOS base cannot do what a profile asks."""
     from archibald.nixos.conformance import render_all
@@ -98,15 +105,17 @@ def export(profile_path: Path, url: str, force: bool, as_json: bool) -> int:
 
     profile = load_profile(profile_path)
     tree = _source_tree()
-    if not url and tree is None:
+    if tree is not None:
+        url = url or _address(tree)
+        if available() and not force:
+            _refuse_unsupported(tree, profile_path)
+    elif not url:
         raise PreconditionError(
             "there is no source tree of archibald here",
             why="the flake needs to say where Nix finds archibald's",
             next_step="name it: archibald nixos export --flake URL",
         )
-    if tree is not None and available() and not force:
-        _refuse_unsupported(tree, profile_path)
-    text = flake_text(profile, url=url or f"path:{tree}")
+    text = flake_text(profile, url=url)
     if as_json:
         print_json({"flake.nix": text, "host": profile.system.hostname})
     else:
