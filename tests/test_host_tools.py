@@ -53,7 +53,7 @@ def machine(root, tmp_path):
     made.add("id", "echo 0")
     made.add("apt-get")
     made.add("apt-cache")
-    for name in ("gpg", "gpg-agent", "gpgv"):
+    for name in ("gpg", "gpg-agent", "gpgv", "nix-instantiate"):
         made.add(name)
     return made
 

@@ -58,6 +58,7 @@ TOOL_PACKAGES: Mapping[str, str] = {
     "unshare": "util-linux",
     "qemu-system-x86_64": "qemu-system-x86",
     "apt-ftparchive": "apt-utils",
+    "nix-instantiate": "nix-bin",
 }
 
 
@@ -93,7 +94,11 @@ class Runner(Protocol):
 def build_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the environment that external programs get: fixed locale and path, no surprises."""
     env = {name: os.environ[name] for name in _PASSED_VARIABLES if name in os.environ}
-    env["PATH"] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    # The last two are where NixOS has its programs; elsewhere they do not exist.
+    env["PATH"] = (
+        "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        ":/run/wrappers/bin:/run/current-system/sw/bin"
+    )
     env["LC_ALL"] = "C.UTF-8"
     env["TZ"] = "UTC"
     env.update(extra or {})

@@ -10,7 +10,10 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from archibald.cli import tuning
 from archibald.cli.common import run_cli
+from archibald.profile.load import canonical_json
+from archibald.profile.model import Profile
 from archibald.tune.knobs import all_pages
 
 from .conftest import NAMES
@@ -207,3 +210,17 @@ def test_rollback_needs_no_profile(archibald, machine):
 def test_session_of_a_machine_without_a_card(archibald, machine):
     assert archibald("session", "stop", "--root", machine("vm-2cpu")).out == "stopped\n"
     assert "ExecStart=/" in archibald("session", "unit").out
+
+
+def test_the_profile_of_the_system_is_found_where_images_and_where_nixos_keep_it(
+    tmp_path, monkeypatch
+):
+    image, nixos = tmp_path / "usr.json", tmp_path / "etc.json"
+    monkeypatch.setattr(tuning, "EMBEDDED_PROFILES", (image, nixos))
+    monkeypatch.chdir(tmp_path)
+    assert tuning.chosen_profile(None)[0] == Profile()
+    wanted = Profile.model_validate({"audio": {"quantum": 64}})
+    nixos.write_bytes(canonical_json(wanted))
+    assert tuning.chosen_profile(None) == (wanted, str(nixos))
+    image.write_bytes(canonical_json(Profile()))
+    assert tuning.chosen_profile(None)[1] == str(image)

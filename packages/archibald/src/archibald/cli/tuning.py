@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 
-#: Where an image keeps the profile that it was built from.
-EMBEDDED_PROFILE = Path("/usr/lib/archibald/profile.json")
+#: Where a system keeps the profile that it was made from: images, and NixOS.
+EMBEDDED_PROFILES = (
+    Path("/usr/lib/archibald/profile.json"),
+    Path("/etc/archibald/profile.json"),
+)
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
@@ -79,8 +82,9 @@ def chosen_profile(path: Path | None) -> tuple[Profile, str]:
 
     if path is not None:
         return load_profile(path), str(path)
-    with contextlib.suppress(FileNotFoundError):
-        return load_resolved(EMBEDDED_PROFILE.read_bytes()), str(EMBEDDED_PROFILE)
+    for place in EMBEDDED_PROFILES:
+        with contextlib.suppress(FileNotFoundError):
+            return load_resolved(place.read_bytes()), str(place)
     here = Path("archibald.toml")
     if here.exists():
         return load_profile(here), str(here)

@@ -35,7 +35,7 @@ from archibald.profile.kinds import (
 FORMAT_VERSION = 1
 
 #: Accounts and groups of the base system: a user of that name could not get a group of its own.
-_SYSTEM_NAMES = frozenset(
+SYSTEM_NAMES = frozenset(
     {
         "adm", "audio", "backup", "bin", "cdrom", "crontab", "daemon", "dialout", "dip", "disk",
         "fax", "floppy", "games", "input", "irc", "kvm", "list", "lp", "mail", "man",
@@ -343,7 +343,7 @@ class Users(Table):
     @field_validator("name")
     @classmethod
     def _not_system(cls, value: str) -> str:
-        if value in _SYSTEM_NAMES:
+        if value in SYSTEM_NAMES:
             raise ValueError("is the name of a system account or group")
         return value
 

@@ -1,0 +1,59 @@
+# Names, language, network, applications, and the profile itself inside the system. What a machine's
+# own configuration commonly sets is a default here, so that it can differ.
+{ config, lib, ... }:
+let
+  cfg = config.archibald;
+  inherit (cfg.values) desktop image system;
+  support = import ./support.nix;
+  onDemand = system.network == "on-demand";
+in
+{
+  imports = [ ./options.nix ./variants.nix ];
+
+  config = {
+    networking.hostName = lib.mkDefault system.hostname;
+    time.timeZone = lib.mkDefault system.timezone;
+    i18n.defaultLocale = lib.mkDefault system.locale;
+    services.xserver.xkb.layout = lib.mkDefault cfg.settings.keyboard.layout;
+    services.xserver.xkb.variant = lib.mkDefault cfg.settings.keyboard.variant;
+    console.useXkbConfig = lib.mkDefault true;
+
+    # With a desktop NetworkManager, without one systemd-networkd; on demand neither starts at boot.
+    networking.useDHCP = lib.mkDefault false;
+    networking.networkmanager.enable = lib.mkDefault (desktop.enable && system.network != "off");
+    networking.useNetworkd = lib.mkDefault (!desktop.enable && system.network != "off");
+    systemd.services.NetworkManager = lib.mkIf (desktop.enable && onDemand) {
+      wantedBy = lib.mkForce [ ];
+    };
+    systemd.services.systemd-networkd = lib.mkIf (!desktop.enable && system.network != "off") {
+      wantedBy = lib.mkIf onDemand (lib.mkForce [ ]);
+      wants = [ "systemd-resolved.service" ];
+    };
+    systemd.network.networks = lib.mkIf (!desktop.enable && system.network != "off") {
+      "80-archibald" = {
+        matchConfig = { Name = "en* eth*"; Type = "ether"; };
+        linkConfig.RequiredForOnline = "no";
+        networkConfig = { DHCP = "yes"; LLMNR = "no"; MulticastDNS = "no"; };
+      };
+    };
+    systemd.network.wait-online.enable = lib.mkDefault false;
+
+    hardware.bluetooth.enable = lib.mkDefault system.bluetooth;
+    boot.extraModprobeConfig =
+      lib.mkIf (!system.virtual_machines) cfg.settings.files."/etc/modprobe.d/archibald-kvm.conf";
+
+    boot.loader.timeout = lib.mkDefault image.menu_timeout_s;
+
+    hardware.enableRedistributableFirmware =
+      lib.mkIf (builtins.elem "non-free-firmware" image.components) true;
+    nixpkgs.config.allowUnfree = lib.mkIf (builtins.elem "non-free" image.components) true;
+
+    environment.systemPackages =
+      cfg.packagesFor (support.applications cfg.values ++ image.packages);
+
+    # `archibald audit` compares the machine with this.
+    environment.etc."archibald/profile.json".text = builtins.toJSON
+      (builtins.removeAttrs cfg.values [ "extends" ]
+        // { image = builtins.removeAttrs image [ "mirror" ]; });
+  };
+}

@@ -1,0 +1,34 @@
+# The live system as an ISO image. It offers a console (or the desktop of the profile) and the
+# `archibald` command. File systems and boot loader are those of the image, so none are set here.
+{ config, lib, modulesPath, ... }:
+let
+  cfg = config.archibald;
+  inherit (cfg.values) desktop image users;
+in
+{
+  imports = [ ./options.nix (modulesPath + "/installer/cd-dvd/installation-cd-minimal.nix") ];
+
+  config = {
+    # The image module sets these itself.
+    image.baseName = lib.mkForce "${image.name}-${cfg.version}";
+    isoImage.volumeID = lib.mkForce image.volume_id;
+    isoImage.squashfsCompression = lib.mkForce "zstd -Xcompression-level ${toString image.compression_level}";
+    boot.loader.timeout = lib.mkForce image.menu_timeout_s;
+    networking.wireless.enable = lib.mkForce false;
+    services.getty.autologinUser = lib.mkForce (if desktop.autologin then users.name else null);
+
+    # ZFS lags behind the kernels that the real-time one is made from.
+    boot.supportedFilesystems.zfs = lib.mkForce false;
+
+    # Everybody may know this password: it is the one of the live system only.
+    users.users.${users.name}.initialPassword = users.live_password;
+    security.sudo.extraConfig = lib.mkIf users.sudo cfg.settings.files."/etc/sudoers.d/archibald";
+
+    # A journal in memory counts as used memory.
+    services.journald.storage = "volatile";
+    services.journald.extraConfig = ''
+      RuntimeMaxUse=8M
+      RuntimeMaxFileSize=512K
+    '';
+  };
+}

@@ -1,0 +1,91 @@
+"""A profile as a flake, to be put beside the hardware configuration of a machine. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from archibald.profile.model import Profile
+
+#: The release whose data formats a new system starts with (system.stateVersion).
+STATE_VERSION = "26.05"
+
+_FLAKE = """\
+# Made by archibald nixos export. The profile below is complete: what it leaves out is the default.
+{{
+  description = {description};
+
+  inputs.archibald.url = {url};
+  inputs.nixpkgs.follows = "archibald/nixpkgs";
+
+  outputs = {{ archibald, nixpkgs, ... }}: {{
+    nixosConfigurations.{host} = nixpkgs.lib.nixosSystem {{
+      system = "x86_64-linux";
+      modules = [
+        archibald.nixosModules.default
+        ./hardware-configuration.nix
+        {{
+          system.stateVersion = "{state}";
+          archibald.profile = {profile};
+        }}
+      ];
+    }};
+  }};
+}}
+"""
+
+
+def nix_string(text: str) -> str:
+    """Return a text as a Nix string literal on one line."""
+    for plain, escaped in (("\\", "\\\\"), ('"', '\\"'), ("${", "\\${"), ("\n", "\\n"),
+                           ("\r", "\\r"), ("\t", "\\t")):  # fmt: skip
+        text = text.replace(plain, escaped)
+    return f'"{text}"'
+
+
+def nix_literal(value: Any, indent: int = 0) -> str:
+    """Return JSON types as a Nix expression; sets take a line for each name."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value is None:
+        return "null"
+    if isinstance(value, str):
+        return nix_string(value)
+    if isinstance(value, Mapping):
+        inner = " " * (indent + 2)
+        lines = [
+            f"{inner}{_name(name)} = {nix_literal(value[name], indent + 2)};\n" for name in value
+        ]
+        return "{\n" + "".join(lines) + " " * indent + "}" if lines else "{ }"
+    if isinstance(value, Sequence):
+        return f"[ {' '.join(_element(one, indent) for one in value)} ]" if value else "[ ]"
+    return str(value)
+
+
+def _element(value: Any, indent: int) -> str:
+    text = nix_literal(value, indent)
+    return f"({text})" if text.startswith("-") else text
+
+
+def _name(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", name) else nix_string(name)
+
+
+def flake_text(profile: Profile, *, url: str) -> str:
+    """Return the text of a ``flake.nix`` whose system is that of a profile.
+
+    ``url`` is where Nix finds the flake of archibald. Defaults are left out, and so is
+    ``image.mirror``, an address of the author's machine.
+    """
+    data = profile.model_dump(
+        mode="json", exclude_defaults=True, exclude={"extends": True, "image": {"mirror"}}
+    )
+    data = {name: value for name, value in data.items() if value != {}}
+    return _FLAKE.format(
+        description=nix_string(f"{profile.branding.name} on NixOS"),
+        url=nix_string(url),
+        host=_name(profile.system.hostname),
+        state=STATE_VERSION,
+        profile=nix_literal(data, indent=10),
+    )

@@ -1,0 +1,113 @@
+"""What the tests of the NixOS base share: the source tree, and random profiles."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import strategies as st
+
+from archibald.nixos.evaluate import available
+from archibald.profile.options import VARIANT_TABLES, table_for
+
+_TREE = Path(__file__).resolve().parents[4]
+_TABLES = ("system", "desktop", "apps", "mesh", "storage", "users", "branding", "image")
+
+Values = Callable[[dict[str, Any]], "st.SearchStrategy[Any]"]
+
+
+@pytest.fixture(scope="session")
+def tree() -> Path:
+    """The source tree, where nix-instantiate is there to read it."""
+    if not available():
+        pytest.skip("evaluating Nix needs nix-instantiate: scripts/host-tools check")
+    return _TREE
+
+
+@pytest.fixture
+def copy(tree, tmp_path) -> Path:
+    """A copy of what `archibald nixos check` looks at, to be damaged."""
+    shutil.copytree(tree / "nix", tmp_path / "nix")
+    for name in ("flake.nix", "flake.lock", "archibald.toml"):
+        if (tree / name).exists():
+            shutil.copy(tree / name, tmp_path / name)
+    shutil.copytree(tree / "profiles", tmp_path / "profiles")
+    for folder in (tree / "packages").iterdir():
+        (tmp_path / "packages" / folder.name).mkdir(parents=True)
+        shutil.copy(folder / "pyproject.toml", tmp_path / "packages" / folder.name)
+    return tmp_path
+
+
+def _values(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
+    """Return a strategy of values that an option's schema accepts."""
+    if "anyOf" in schema:
+        return st.one_of([_values(branch) for branch in schema["anyOf"]])
+    if "const" in schema:
+        return st.just(schema["const"])
+    if "enum" in schema:
+        return st.sampled_from(schema["enum"])
+    if schema["type"] == "integer":
+        return st.integers(schema["minimum"], schema.get("maximum", 2**40))
+    if schema["type"] == "boolean":
+        return st.booleans()
+    if schema["type"] == "array":
+        least = schema.get("minItems", 0)
+        return st.lists(_values(schema["items"]), max_size=3, unique=True, min_size=least)
+    if "pattern" in schema:
+        pattern = schema["pattern"].replace("$)", r"\Z)")
+        return st.from_regex(pattern).map(lambda text: text.removesuffix("\n"))
+    return st.just("")
+
+
+@pytest.fixture(scope="session")
+def values() -> Values:
+    """From an option's schema to a strategy of values that it accepts."""
+    return _values
+
+
+def _table(name: str) -> st.SearchStrategy[dict[str, Any]]:
+    table = table_for(name)
+    assert table
+    return st.fixed_dictionaries(
+        {}, optional={option.name: _values(dict(option.schema)) for option in table.options}
+    )
+
+
+def _fit(data: dict[str, Any]) -> None:
+    """Make options agree with each other where chance would rarely do."""
+    audio, realtime = data.setdefault("audio", {}), data.setdefault("realtime", {})
+    cpu = data.setdefault("cpu", {})
+    audio["min_quantum"] = min(audio.get("min_quantum", 16), audio.get("quantum", 32))
+    audio["max_quantum"] = max(audio.get("max_quantum", 64), audio.get("quantum", 32))
+    realtime["priority_limit"] = 98
+    cpu["minimum"] = 1024
+    cpu["tickless"] = sorted({*cpu.get("audio", [1]), *cpu.get("isolated", [])})[:2]
+
+
+@st.composite
+def _documents(draw: st.DrawFn) -> dict[str, Any]:
+    chosen = draw(st.sets(st.sampled_from(_TABLES)))
+    data: dict[str, Any] = {name: draw(_table(name)) for name in chosen}
+    for name in draw(st.sets(st.sampled_from(VARIANT_TABLES))):
+        data[name] = draw(_table(name))
+    if draw(st.integers(0, 3)):
+        _fit(data)
+    data["variant"] = [
+        {
+            "name": name,
+            "title": name.upper(),
+            "audio": draw(st.sampled_from([{}, {"quantum": 32}, {"jack": False}])),
+            "cpu": draw(st.sampled_from([{}, {"isolated": [0]}, {"kernel_args": ["a=1", "b"]}])),
+        }
+        for name in draw(st.lists(st.sampled_from(["a", "low-latency", "v2"]), unique=True))
+    ]
+    return data
+
+
+@pytest.fixture(scope="session")
+def documents() -> st.SearchStrategy[dict[str, Any]]:
+    """Data with the shape of a profile; single values fit, together they may not."""
+    return _documents()
