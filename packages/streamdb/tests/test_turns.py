@@ -22,6 +22,12 @@ time.sleep(60)
 """
 
 
+def heard(process: subprocess.Popen[str]) -> str:
+    """The next line that a process prints."""
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
 @pytest.fixture
 def queue(tmp_path):
     """Starts processes that take their turn on one file; they are ended with the test."""
@@ -34,25 +40,26 @@ def queue(tmp_path):
             [sys.executable, "-c", _WAITER, str(path)], stdout=subprocess.PIPE, text=True
         )
         running.append(process)
-        assert process.stdout.readline() == "asking\n"
+        assert heard(process) == "asking"
         return process
 
     yield start, path
     for process in running:
         process.kill()
         process.wait()
-        process.stdout.close()
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 def test_the_next_one_writes_though_the_owner_and_others_who_wait_are_killed(queue):
     start, _ = queue
     owner = start()
-    assert owner.stdout.readline() == "mine\n"
+    assert heard(owner) == "mine"
     waiting = [start() for _ in range(3)]
     os.kill(waiting[0].pid, signal.SIGKILL)
     os.kill(owner.pid, signal.SIGKILL)
     os.kill(waiting[1].pid, signal.SIGKILL)
-    assert waiting[2].stdout.readline() == "mine\n"
+    assert heard(waiting[2]) == "mine"
 
 
 def test_a_turn_that_ends_is_the_next_ones(queue):
@@ -64,6 +71,6 @@ def test_a_turn_that_ends_is_the_next_ones(queue):
         other = start()
         turns.end(descriptor)
         turns.end(descriptor)
-        assert other.stdout.readline() == "mine\n"
+        assert heard(other) == "mine"
     finally:
         os.close(descriptor)
