@@ -19,7 +19,7 @@ let
     ];
 in
 {
-  imports = [ ./options.nix ];
+  imports = [ ./options.nix ./guard.nix ];
 
   config = {
     musnix.kernel.realtime = system.kernel == "rt";

@@ -39,7 +39,13 @@ let
     (table: { name = table; value = builtins.mapAttrs (name: _: cfg.${table}.${name}) model.tables.${table}; })
     tableNames);
 
-  settings = render { inherit values; version = cfg.version; keysPath = "/etc/archibald/keys.txt"; };
+  settings = render {
+    inherit values;
+    version = cfg.version;
+    keysPath = "/etc/archibald/keys.txt";
+    program = "${cfg.package}/bin/archibald";
+    shell = pkgs.runtimeShell;
+  };
 
   problems =
     if given.problems != [ ] then given.problems
@@ -82,7 +88,8 @@ in
       default = false;
       description = ''
         Keep CPUs out of deep sleep (/dev/cpu_dma_latency) and the audio card's interrupts first from
-        boot on. Off, `sudo archibald session run` does it while you play.
+        boot on, whether PipeWire runs or not. Off, `realtime.keep_awake` and `realtime.card_first` of
+        the profile do it while somebody plays.
       '';
     };
 

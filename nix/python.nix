@@ -57,5 +57,6 @@ rec {
     python3Packages.click
     python3Packages.pydantic
     python3Packages.rich
+    python3Packages.textual
   ] { optional-dependencies.host = [ python3Packages.numpy ]; };
 }

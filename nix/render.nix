@@ -2,10 +2,13 @@
 # nixpkgs, and compare it with what `archibald` renders for the Debian base. The modules use it.
 #
 # values: a boot entry of a profile (see profile.nix). version: of ArchibaldOS. keysPath: where the
-# list of keys is. `files` are byte for byte those of the Debian base, by their paths there.
+# list of keys is. program, shell: see units.nix. `files` are byte for byte those of the Debian base,
+# by their paths there; `units` say what its units say.
 { values
 , version
 , keysPath ? "/etc/archibald/keys.txt"
+, program ? "/usr/bin/archibald"
+, shell ? "/bin/sh"
 }:
 let
   inherit (builtins)
@@ -14,6 +17,7 @@ let
   inherit (values) audio branding cpu desktop realtime system users;
 
   hyprland = import ./hyprland.nix { inherit values keysPath; };
+  units = import ./units.nix { inherit values program shell; };
 
   lines = list: concatStringsSep "" (map (line: "${line}\n") list);
   optional = condition: value: if condition then [ value ] else [ ];
@@ -172,6 +176,8 @@ let
   cycle = "${toString (hundredths / 100)}.${twoDigits (mod hundredths 100)}";
 
   always = {
+    "/etc/audio-setup.sh" =
+      builtins.readFile ../packages/archibald/src/archibald/system/files/audio-setup.sh;
     "/etc/modprobe.d/archibald-realtime.conf" = textFile "realtime" ''
       # The codec would power down after some seconds of silence, and click when it wakes.
       options snd_hda_intel power_save=0
@@ -193,6 +199,10 @@ let
       blacklist kvm_intel
       blacklist kvm_amd
     '';
+  };
+
+  withCardFirst = {
+    "/etc/udev/rules.d/96-archibald-card.rules" = textFile "realtime.card_first" units.cardRule;
   };
 
   withDesktop = {
@@ -225,6 +235,7 @@ in
   };
 
   inherit limits tmpfilesRules;
+  units = { inherit (units) system user; };
   inherit (hyprland) keyboard;
 
   # The session that greetd starts, and who gets it without a password ("" for nobody).
@@ -233,6 +244,7 @@ in
 
   files = always
     // (if system.virtual_machines then { } else withoutGuests)
+    // (if realtime.card_first then withCardFirst else { })
     // (if desktop.enable then withDesktop else { })
     // (if users.sudo then withSudo else { });
 

@@ -35,8 +35,11 @@ def copy(tree, tmp_path) -> Path:
         if (tree / name).exists():
             shutil.copy(tree / name, tmp_path / name)
     shutil.copytree(tree / "profiles", tmp_path / "profiles")
+    # Both bases have the same scripts, so Nix reads those of the Python package.
+    scripts = "packages/archibald/src/archibald/system/files"
+    shutil.copytree(tree / scripts, tmp_path / scripts)
     for folder in (tree / "packages").iterdir():
-        (tmp_path / "packages" / folder.name).mkdir(parents=True)
+        (tmp_path / "packages" / folder.name).mkdir(parents=True, exist_ok=True)
         shutil.copy(folder / "pyproject.toml", tmp_path / "packages" / folder.name)
     return tmp_path
 

@@ -28,8 +28,12 @@ from archibald.nixos.nixtypes import (
     wrong_definitions,
 )
 from archibald.profile.load import load_profile, load_resolved
+from archibald.profile.model import Profile
 from archibald.profile.options import options
 from archibald.run import run
+from archibald.system.compose import compose
+from archibald.system.modules.setup import PATH as AUDIO_SETUP
+from archibald.system.spec import File
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +99,36 @@ def test_no_password_but_the_public_one_of_the_live_system(evaluated):
         secret = {"password", "initialPassword", "hashedPassword"}
         given = [one["value"] for one in report["definitions"] if one["path"][-1] in secret]
         assert given == (["archibald"] if name == "installer" else [])
+
+
+def test_services_run_the_program_of_the_package(tree, evaluated):
+    whole = evaluated["systems"][: len(own_profiles(tree)) + 1]
+    for report in [*whole, *evaluated["flake"]["systems"].values()]:
+        started = {
+            (one["path"][1] == "user", one["path"][-3]): one["value"]
+            for one in report["definitions"]
+            if one["path"][0] == "systemd" and one["path"][-1] == "ExecStart"
+        }
+        assert {"archibald-card", "archibald-awake"} <= {name for _, name in started}
+        for (of_user, name), command in started.items():
+            assert of_user == (name == "archibald-awake")
+            package = "runtimeShell" if of_user else name.partition("-")[0]
+            assert command.startswith(f"/nix/store/stand-in/{package}")
+        assert not any("/usr/" in command for command in started.values())
+
+
+def test_the_script_for_musicians_can_be_run(evaluated):
+    [wanted] = [item for item in compose(Profile()).of(File) if item.path == AUDIO_SETUP]
+    for report in evaluated["systems"]:
+        [mode] = _definitions(report, "environment", "etc", "audio-setup.sh", "mode")
+        assert int(mode, 8) == wanted.mode
+
+
+def test_one_watchdog_is_enough(tree, evaluated):
+    for path, report in zip(own_profiles(tree), evaluated["systems"], strict=False):
+        assert _definitions(report, "musnix", "das_watchdog", "enable") == [False]
+        ours = _definitions(report, "systemd", "services", "archibald-watchdog", "wantedBy")
+        assert ours == ([["multi-user.target"]] if load_profile(path).realtime.watchdog else [])
 
 
 def test_encrypted_disks_are_luks2_without_a_key_in_the_store(tree, evaluated):

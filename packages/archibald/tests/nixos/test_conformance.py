@@ -132,8 +132,26 @@ def _compose_all(profile: Profile) -> None:
         ("render.nix", '"/etc/motd" =', '"/etc/message" =', "/etc/m"),
         ("hyprland.nix", "close the window", "shut the window", "/usr/share/archibald/keys.txt"),
         ("hyprland.nix", '"height": 32', '"height": 33', "/etc/xdg/waybar/config.jsonc"),
+        ("units.nix", "RestartSec = 10", "RestartSec = 11",
+         "/etc/systemd/system/archibald-watchdog.service: [Service] RestartSec"),
+        ("units.nix", "PrivateTmp = true", "PrivateTmp = false",
+         "/etc/systemd/system/archibald-watchdog.service: [Service] PrivateTmp"),
+        ("units.nix", "CAP_SYS_NICE CAP_DAC", "CAP_SYS_NICE CAP_FOWNER CAP_DAC",
+         "/etc/systemd/system/archibald-card.service: [Service] CapabilityBoundingSet"),
+        ("units.nix", "wakeUpMicroseconds = 20", "wakeUpMicroseconds = 30",
+         "/etc/systemd/user/archibald-awake.service: [Service] ExecStart"),
+        ("units.nix", 'wantedBy = [ "pipewire.service" ];', "",
+         "/etc/systemd/user/archibald-awake.service: [Install] WantedBy"),
+        ("units.nix", "bindsTo =", "bindTo =", "/etc/systemd/user/archibald-awake.service: ["),
+        ("units.nix", "archibald-card = card", "archibald-cards = card",
+         "/etc/systemd/system/archibald-card"),
+        ("units.nix", "whenOn realtime.keep_awake", "whenOn false",
+         "/etc/systemd/user/archibald-awake.service"),
+        ("units.nix", '"card*"', '"controlC*"', "/etc/udev/rules.d/96-archibald-card.rules"),
+        ("../packages/archibald/src/archibald/system/files/audio-setup.sh", "set -eu", "set -u",
+         "/etc/audio-setup.sh"),
     ],
-)
+)  # fmt: skip
 def test_a_base_that_goes_its_own_way_is_found(copy, file, old, new, what):
     path = copy / "nix" / file
     text = path.read_text(encoding="utf-8")

@@ -1,8 +1,9 @@
 """Do both bases make the same of a profile? What nix/render.nix gives, against ``system.render``.
 
-Files are compared byte for byte, kernel arguments, modules, sysctls and limits as values. What only
-the Debian base has as a file is listed in :data:`OTHERWISE`, with what NixOS has in its place, so a
-new file cannot be forgotten: it is a difference until somebody has thought of it.
+Files are compared byte for byte, kernel arguments, modules, sysctls and limits as values, units
+setting by setting (:mod:`archibald.nixos.units`). What only the Debian base has as a file is listed
+in :data:`OTHERWISE`, with what NixOS has in its place, so a new file cannot be forgotten: it is a
+difference until somebody has thought of it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from archibald import __version__
 from archibald.errors import UsageError
 from archibald.nixos.evaluate import evaluate
 from archibald.nixos.options import nix_input
+from archibald.nixos.units import debian_units, is_unit_file, nixos_units, unit_differences
 from archibald.profile.model import Profile
 from archibald.run import Runner, run
 from archibald.system.compose import compose
@@ -45,7 +47,7 @@ OTHERWISE: Mapping[str, str] = {
     r"/etc/systemd/(system|user)-preset/.*": "units of NixOS start only when something wants them",
     r"/etc/systemd/system/display-manager\.service": "services.greetd",
     r"/etc/systemd/system/(serial-)?getty@.*": "services.getty.autologinUser, services.greetd",
-    r"/etc/systemd/system/.*\.wants/.*": "wantedBy of the service",
+    r"/etc/systemd/(system|user)/.*\.wants/.*": "wantedBy of the service, compared for our own",
     r"/etc/systemd/system/systemd-networkd\.service\.d/.*": "systemd.services.systemd-networkd",
     r"/usr/lib/archibald/profile\.json": "/etc/archibald/profile.json",
     r"/usr/lib/archibald/selftest-start|/usr/lib/(systemd|udev)/.*archibald-selftest.*": (
@@ -110,8 +112,14 @@ def compare(profile: Profile, found: Mapping[str, Any]) -> list[Difference]:
             refusal = "; ".join(found["problems"])
             differences.append(Difference(name, "the profile", "accepts it", f"refuses: {refusal}"))
             continue
-        files = {path: node for path, node in tree.items() if isinstance(node, File)}
-        other = [path for path in tree if path not in files]
+        files = {
+            path: node
+            for path, node in tree.items()
+            if isinstance(node, File) and not is_unit_file(path)
+        }
+        other = [path for path in tree if path not in files and not is_unit_file(path)]
+        units = unit_differences(debian_units(tree), nixos_units(found["entries"][name]["units"]))
+        differences += [Difference(name, *one) for one in units]
         differences += _settings(name, spec, files, found["entries"][name])
         differences += _files(name, files, other, profile, found["entries"][name]["files"])
     return differences
