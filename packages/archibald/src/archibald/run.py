@@ -187,7 +187,9 @@ def spawn(
     if program is None:
         require_tools([words[0]], purpose="this step")
     setpriv = shutil.which("setpriv", path=full_env["PATH"])
-    leash = [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
+    # We may be gone before the kernel knows of the leash: then it would hold nobody.
+    alive = ["/bin/sh", "-c", '[ "$PPID" -eq "$0" ] && exec "$@"', str(os.getpid())]
+    leash = [setpriv, "--pdeathsig", "KILL", "--", *alive] if setpriv else []
     process = subprocess.Popen(
         [*leash, program or words[0], *words[1:]],
         env=full_env, cwd=cwd, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True,
