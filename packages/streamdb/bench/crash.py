@@ -144,6 +144,7 @@ def run_flips(nursery: Any, room: Path, seed: int, key: str | None, wanted: int)
         "proved to mean nothing": dict(tally.unused.most_common()),
         "questions answered with too little": dict(tally.omitted),
         "how opening went": dict(tally.refused),
+        "readers that LMDB ended, the damage being named": tally.killed,
         "findings": tally.findings,
         "interrupted": interrupted,
     }

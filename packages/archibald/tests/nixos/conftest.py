@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 from hypothesis import strategies as st
+from packages.archibald.tests.profiles import table_values, values_for
 
 from archibald.nixos.evaluate import available
-from archibald.profile.options import VARIANT_TABLES, table_for
+from archibald.profile.options import VARIANT_TABLES
 
 _TREE = Path(__file__).resolve().parents[4]
 _TABLES = ("system", "desktop", "apps", "mesh", "storage", "users", "branding", "image")
@@ -44,39 +45,10 @@ def copy(tree, tmp_path) -> Path:
     return tmp_path
 
 
-def _values(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
-    """Return a strategy of values that an option's schema accepts."""
-    if "anyOf" in schema:
-        return st.one_of([_values(branch) for branch in schema["anyOf"]])
-    if "const" in schema:
-        return st.just(schema["const"])
-    if "enum" in schema:
-        return st.sampled_from(schema["enum"])
-    if schema["type"] == "integer":
-        return st.integers(schema["minimum"], schema.get("maximum", 2**40))
-    if schema["type"] == "boolean":
-        return st.booleans()
-    if schema["type"] == "array":
-        least = schema.get("minItems", 0)
-        return st.lists(_values(schema["items"]), max_size=3, unique=True, min_size=least)
-    if "pattern" in schema:
-        pattern = schema["pattern"].replace("$)", r"\Z)")
-        return st.from_regex(pattern).map(lambda text: text.removesuffix("\n"))
-    return st.just("")
-
-
 @pytest.fixture(scope="session")
 def values() -> Values:
     """From an option's schema to a strategy of values that it accepts."""
-    return _values
-
-
-def _table(name: str) -> st.SearchStrategy[dict[str, Any]]:
-    table = table_for(name)
-    assert table
-    return st.fixed_dictionaries(
-        {}, optional={option.name: _values(dict(option.schema)) for option in table.options}
-    )
+    return values_for
 
 
 def _fit(data: dict[str, Any]) -> None:
@@ -93,9 +65,9 @@ def _fit(data: dict[str, Any]) -> None:
 @st.composite
 def _documents(draw: st.DrawFn) -> dict[str, Any]:
     chosen = draw(st.sets(st.sampled_from(_TABLES)))
-    data: dict[str, Any] = {name: draw(_table(name)) for name in chosen}
+    data: dict[str, Any] = {name: draw(table_values(name)) for name in chosen}
     for name in draw(st.sets(st.sampled_from(VARIANT_TABLES))):
-        data[name] = draw(_table(name))
+        data[name] = draw(table_values(name))
     if draw(st.integers(0, 3)):
         _fit(data)
     data["variant"] = [

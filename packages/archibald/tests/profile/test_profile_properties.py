@@ -8,6 +8,7 @@ import tomllib
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
+from packages.archibald.tests.profiles import table_values
 
 from archibald.profile.load import (
     canonical_json,
@@ -17,45 +18,10 @@ from archibald.profile.load import (
     profile_digest,
 )
 from archibald.profile.model import Profile
-from archibald.profile.options import VARIANT_TABLES, literal, options, table_for
+from archibald.profile.options import VARIANT_TABLES, literal, options
 from archibald.profile.problems import ProfileError
 from archibald.profile.render import flat, render_toml, template
 from archibald.profile.starters import starter_text
-
-_PATTERN_CACHE: dict[str, st.SearchStrategy] = {}
-
-
-def values_for(schema):
-    """Return a strategy of values that an option's schema accepts."""
-    if "anyOf" in schema:
-        return st.one_of([values_for(branch) for branch in schema["anyOf"]])
-    if "const" in schema:
-        return st.just(schema["const"])
-    if "enum" in schema:
-        return st.sampled_from(schema["enum"])
-    if schema["type"] == "integer":
-        return st.integers(schema["minimum"], schema.get("maximum", 2**40))
-    if schema["type"] == "boolean":
-        return st.booleans()
-    if schema["type"] == "array":
-        items = values_for(schema["items"])
-        return st.lists(items, max_size=3, unique=True, min_size=schema.get("minItems", 0))
-    if "pattern" in schema:
-        pattern = schema["pattern"]
-        if pattern not in _PATTERN_CACHE:
-            _PATTERN_CACHE[pattern] = st.from_regex(pattern.replace("$)", r"\Z)")).map(
-                lambda text: text.removesuffix("\n")
-            )
-        return _PATTERN_CACHE[pattern]
-    return st.just("")
-
-
-def table_values(name):
-    table = table_for(name)
-    assert table
-    return st.fixed_dictionaries(
-        {}, optional={option.name: values_for(option.schema) for option in table.options}
-    )
 
 
 @st.composite

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
@@ -15,12 +16,12 @@ if TYPE_CHECKING:
     from streamdb.query import Query
 
 
-class Readable:
+class Readable(ABC):
     """What is asked of one state of the store; where that state comes from, ``_view`` says."""
 
+    @abstractmethod
     def _view(self, path: str | None = None) -> AbstractContextManager[View]:
         """A view for one question, about ``path`` or (None) about anything."""
-        raise NotImplementedError
 
     def get(self, path: str) -> bytes:
         """The data of the document at ``path``.
