@@ -23,22 +23,47 @@ _INTERFACES = ("usb-high-speed", "pcie", "built-in", "software")
     "  archibald latency-budget --scheduling timer --quantum 64"
 )
 @click.option(
-    "-p", "--profile", "profile_path", type=click.Path(path_type=Path, dir_okay=False),
+    "-p",
+    "--profile",
+    "profile_path",
+    type=click.Path(path_type=Path, dir_okay=False),
     help="Whose quantum and rate. Default: the profile of this system, else archibald.toml here.",
-)  # fmt: skip
+)
 @click.option("--variant", default="default", metavar="NAME", help="Boot entry of the profile.")
-@click.option("--interface", type=click.Choice(_INTERFACES), default="usb-high-speed",
-              show_default=True, help="How the device is attached; software: no device.")  # fmt: skip
-@click.option("--scheduling", type=click.Choice(("irq", "timer")), default="irq",
-              show_default=True, help="What wakes the graph: the device, or a timer.")  # fmt: skip
-@click.option("--headroom", type=click.IntRange(0, 65536), metavar="FRAMES",
-              help="Headroom per direction. Default: 0 with irq, one quantum with timer.")  # fmt: skip
-@click.option("--async-edges", type=click.IntRange(0, 64), default=0, show_default=True,
-              metavar="N", help="Links that hand over in the next cycle.")  # fmt: skip
-@click.option("--quantum", type=click.IntRange(1, 65536), metavar="FRAMES",
-              help="Instead of the profile's.")  # fmt: skip
-@click.option("--rate", type=click.IntRange(8000, 768000), metavar="HZ",
-              help="Instead of the profile's.")  # fmt: skip
+@click.option(
+    "--interface",
+    type=click.Choice(_INTERFACES),
+    default="usb-high-speed",
+    show_default=True,
+    help="How the device is attached; software: no device.",
+)
+@click.option(
+    "--scheduling",
+    type=click.Choice(("irq", "timer")),
+    default="irq",
+    show_default=True,
+    help="What wakes the graph: the device, or a timer.",
+)
+@click.option(
+    "--headroom",
+    type=click.IntRange(0, 65536),
+    metavar="FRAMES",
+    help="Headroom per direction. Default: 0 with irq, one quantum with timer.",
+)
+@click.option(
+    "--async-edges",
+    type=click.IntRange(0, 64),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Links that hand over in the next cycle.",
+)
+@click.option(
+    "--quantum", type=click.IntRange(1, 65536), metavar="FRAMES", help="Instead of the profile's."
+)
+@click.option(
+    "--rate", type=click.IntRange(8000, 768000), metavar="HZ", help="Instead of the profile's."
+)
 @json_option
 def command(
     *, profile_path: Path | None, variant: str, interface: Interface, scheduling: Scheduling,

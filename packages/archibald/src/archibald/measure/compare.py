@@ -37,6 +37,8 @@ MIN_BLOCKS = 8
 
 _SHUFFLES = 1999
 
+_QUANTILES = (("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999))
+
 
 class CompareError(UsageError):
     """The runs measure different things."""
@@ -246,13 +248,13 @@ class _Figures:
         all_overflow = sum(block.overflow for block in self.blocks)
         rest = all_cycles - cycles
         if not cycles or not rest:
-            return {"mean": 0.0, "overflow": 0.0, "p99": 0.0, "p99.9": 0.0}
+            return dict.fromkeys(("mean", "overflow", *(name for name, _ in _QUANTILES)), 0.0)
         found = {
             "mean": total / cycles - (all_total - total) / rest,
             "overflow": overflow / cycles - (all_overflow - overflow) / rest,
         }
         theirs = {us: self.whole[us] - count for us, count in mine.items()}
-        for name, q in (("p99", 0.99), ("p99.9", 0.999)):
+        for name, q in _QUANTILES:
             found[name] = self._quantile(mine, cycles, q) - self._quantile(theirs, rest, q)
         return found
 

@@ -71,7 +71,9 @@ def assumptions(found: Forecast) -> str:
     )
     return (
         f"Tail over {tail.threshold_us} us, {tail.excesses} of {tail.histogram.cycles} cycles, "
-        f"shape {tail.fit.xi:.2f}; {blocks}. Every late cycle counts as an xrun.{hidden}"
+        f"shape {tail.fit.xi:.2f}; {blocks}. Deadlines beyond "
+        f"the largest latency seen, {tail.histogram.max_us:g} us, are extrapolated. Every late cycle "
+        f"counts as an xrun.{hidden}"
     )
 
 

@@ -20,11 +20,11 @@ _STEPS = 60
 
 
 class Cell(NamedTuple):
-    """``count`` excesses lie in [low, high); ``high`` is infinite for what overflowed."""
+    """``hits`` excesses lie in [low, high); ``high`` is infinite for what overflowed."""
 
     low: float
     high: float
-    count: int
+    hits: int
 
 
 @dataclass(frozen=True)
@@ -150,9 +150,9 @@ def _direction(now: _Score, xi: float) -> tuple[float, float]:
 
 
 def _mean(cells: Sequence[Cell]) -> float:
-    count = sum(cell.count for cell in cells)
+    count = sum(cell.hits for cell in cells)
     middles = (
-        (cell.low + (cell.high if cell.high < math.inf else 2 * cell.low)) / 2 * cell.count
+        (cell.low + (cell.high if cell.high < math.inf else 2 * cell.low)) / 2 * cell.hits
         for cell in cells
     )
     return math.fsum(middles) / count

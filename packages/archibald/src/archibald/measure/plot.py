@@ -57,7 +57,7 @@ def chart(
     series: Sequence[Series],
     *,
     marks: Sequence[tuple[float, str]] = (),
-) -> str:  # noqa: E501
+) -> str:
     """Return a chart. ``marks`` are vertical lines with a name."""
     parts = [_open(title, HEIGHT), *_grid(x, y)]
     for number, one in enumerate(series):

@@ -80,7 +80,7 @@ class Tail:
     @property
     def excesses(self) -> int:
         """How many latencies lie beyond the threshold."""
-        return sum(cell.count for cell in self.cells)
+        return sum(cell.hits for cell in self.cells)
 
     @cached_property
     def edge(self) -> list[tuple[float, float]]:
@@ -221,7 +221,7 @@ def _inflation(fit: Fit, threshold: int, blocks: Sequence[Histogram]) -> float:
         if base > -math.inf:
             gains.append(2 * (fit_cells(cells, start=start, steps=4).log_likelihood - base))
     shape = math.fsum(gains) / len(gains) / 2 if gains else 1.0
-    return max(1.0, shape, _dispersion([sum(c.count for c in part) for part in parts]))
+    return max(1.0, shape, _dispersion([sum(c.hits for c in part) for part in parts]))
 
 
 def _dispersion(counts: Sequence[int]) -> float:
@@ -245,7 +245,7 @@ def _misfit(tail: Tail) -> float:
 def _groups(tail: Tail) -> list[tuple[int, float]]:
     """Return (seen, expected) from the far end inwards, so that the far end is a group, too."""
     total = tail.excesses
-    seen = {int(cell.low): cell.count for cell in tail.cells}
+    seen = {int(cell.low): cell.hits for cell in tail.cells}
     last = max(seen)
     groups: list[tuple[int, float]] = []
     top, count, upper = last, 0, 0.0
