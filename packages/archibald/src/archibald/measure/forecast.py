@@ -72,8 +72,8 @@ def assumptions(found: Forecast) -> str:
     return (
         f"Tail over {tail.threshold_us} us, {tail.excesses} of {tail.histogram.cycles} cycles, "
         f"shape {tail.fit.xi:.2f}; {blocks}. Deadlines beyond "
-        f"the largest latency seen, {tail.histogram.max_us:g} us, are extrapolated. Every late cycle "
-        f"counts as an xrun.{hidden}"
+        f"the largest latency seen, {tail.histogram.max_us:g} us, are extrapolated. Every late "
+        f"cycle counts as an xrun.{hidden}"
     )
 
 
@@ -81,8 +81,13 @@ def percent(prediction: Prediction) -> str:
     """Return P and its interval for people; never 0, and never more certain than it is."""
     value = _percent(prediction.value)
     if prediction.bounded:
-        return f"< {value}"
-    return f"{value} ({_percent(prediction.low)} to {_percent(prediction.high)})"
+        return value if value.startswith("<") else f"< {value}"
+    return f"{value}{_interval(prediction)}"
+
+
+def _interval(prediction: Prediction) -> str:
+    low, high = _percent(prediction.low), _percent(prediction.high)
+    return "" if low == high == _percent(prediction.value) else f" ({low} to {high})"
 
 
 def _percent(share: float) -> str:

@@ -14,12 +14,13 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 14, 14, 42
 
 @dataclass(frozen=True)
 class Axis:
-    """From ``low`` to ``high``; logarithmic when ``log``."""
+    """From ``low`` to ``high``; logarithmic when ``log``; ticks at ``at`` where given."""
 
     label: str
     low: float
     high: float
     log: bool = False
+    at: tuple[float, ...] = ()
 
     def share(self, value: float) -> float:
         """Return where a value lies, 0 to 1."""
@@ -29,7 +30,9 @@ class Axis:
         return min(1.0, max(0.0, (value - low) / (high - low or 1)))
 
     def ticks(self) -> list[float]:
-        """Return round values, six or fewer."""
+        """Return the values of ``at``, else round ones, six or fewer."""
+        if self.at:
+            return list(self.at)
         if self.log:
             first, last = math.ceil(math.log10(self.low)), math.floor(math.log10(self.high) + 1e-9)
             step = max(1, math.ceil((last - first + 1) / 6))
@@ -162,6 +165,8 @@ def number(value: float) -> str:
     """Return a number for people: no more than four digits that count."""
     if value == 0:
         return "0"
+    if value == int(value) and abs(value) < 1e9:
+        return f"{value:.0f}"
     if abs(value) >= 1e5 or abs(value) < 1e-3:
         mantissa, _, exponent = f"{value:.2e}".partition("e")
         short = mantissa.rstrip("0").rstrip(".")

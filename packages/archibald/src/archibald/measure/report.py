@@ -35,7 +35,7 @@ font-family:system-ui,sans-serif}.mark{stroke:var(--dim);stroke-dasharray:3 3}
 .legend{display:flex;flex-wrap:wrap;gap:4px 16px;padding:4px;font-size:.8125rem;color:var(--dim)}
 .legend i{display:inline-block;width:12px;height:12px;border-radius:2px;margin-right:6px;
 vertical-align:-1px}.k0{background:var(--c0)}.k1{background:var(--c1)}.k2{background:var(--c2)}
-.k3{background:var(--c3)}code{font-size:.875em;overflow-wrap:anywhere}
+.k3{background:var(--c3)}small{color:var(--dim)}code{font-size:.875em;overflow-wrap:anywhere}
 """.strip()
 
 
@@ -125,12 +125,17 @@ def _forecast(found: Forecast) -> Iterator[str]:
     yield f'<div class="scroll"><table><tr><th class=n>quantum{heads}</tr>'
     for quantum in sorted({p.quantum for p in found.predictions}):
         cells = "".join(
-            f"<td class=n>{escape(percent(p))}"
+            f"<td class=n>{_two_lines(percent(p))}"
             for load in LOADS
             if (p := found.at(quantum, load)) is not None
         )
         yield f"<tr><td class=n>{quantum}{cells}</tr>"
     yield f"</table></div><p class=dim>{escape(assumptions(found))}</p>"
+
+
+def _two_lines(text: str) -> str:
+    value, bracket, rest = escape(text).partition(" (")
+    return f"{value}<br><small>{rest.removesuffix(')')}</small>" if bracket else value
 
 
 def markdown_report(runs: Sequence[Run], *, title: str = "Measurements") -> str:

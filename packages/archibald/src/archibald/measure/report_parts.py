@@ -60,9 +60,9 @@ def histogram_chart(title: str, found: Histogram) -> Chart:
         if (value := found.quantile_or_none(q)) is not None
     ]
     beyond = (
-        f"; {found.overflow} at or over {found.limit_us} us, the largest {found.max_us:g} us"
+        f"; {found.overflow} at or over {found.limit_us} us, the largest {number(found.max_us)} us"
         if found.overflow
-        else f"; the largest {found.max_us:g} us"
+        else f"; the largest {number(found.max_us)} us"
     )
     points = [(float(us), float(count)) for us, count in sorted(found.bins.items())]
     svg = chart(title, x, y, [Series("", points, "steps")], marks=marks)
@@ -129,7 +129,7 @@ def _resources(data: ResourcesData) -> Chart:
 def forecast_chart(found: Forecast) -> Chart:
     """Return P(xrun in 10 min) over the quantum, one line per DSP load."""
     quanta = sorted({p.quantum for p in found.predictions})
-    x = Axis("quantum, frames (logarithmic)", quanta[0], quanta[-1], log=True)
+    x = Axis("quantum, frames (logarithmic)", quanta[0], quanta[-1], log=True, at=tuple(quanta))
     y = Axis("P(xrun in 10 min)", 1e-6, 1, log=True)
     series = []
     for load in LOADS:
@@ -139,5 +139,4 @@ def forecast_chart(found: Forecast) -> Chart:
             if (p := found.at(quantum, load)) is not None
         ]
         series.append(Series(f"DSP load {100 * load:.0f} %", points))
-    marks = [(float(quantum), number(quantum)) for quantum in quanta[1:-1:2]]
-    return "P(at least one xrun in 10 min)", chart("prediction", x, y, series, marks=marks)
+    return "P(at least one xrun in 10 min)", chart("prediction", x, y, series)

@@ -5,7 +5,8 @@ Pareto distribution (:mod:`.gpd`). Where the sample reaches, it answers itself; 
 does, with a profile-likelihood interval that is widened by as much as whole blocks of the
 measurement vary more than independent cycles would (block bootstrap; Chandler and Bate 2007). A
 tail that does not fit, has too few values or changes with the threshold gives no prediction, and
-nothing is ever called impossible: what was never seen is below 3 / cycles (the rule of three).
+nothing is ever called impossible: what was never seen is below 3 / cycles (the rule of three), and
+an upper bound never falls faster than exponentially.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class UnstableTailError(TailError):
 @dataclass(frozen=True)
 class Probability:
     """A probability per cycle with its 95 % interval. ``method`` says where it comes from:
-    counted, extrapolated, or bounded (never seen: value and high are the rule of three)."""
+    counted, extrapolated, or bounded (never seen: value and high are an upper bound)."""
 
     value: float
     low: float
@@ -101,9 +102,11 @@ class Tail:
         ]
         wide = _Z_95 * math.sqrt(self.inflation / self.excesses)
         low, high = _widened(min(found), middle, -wide), _widened(max(found), middle, wide)
-        bound = 3 / self.histogram.cycles
+        # No sample can know that a tail ends: an exponential one, the lightest without an end, is
+        # the least that the upper bound may be.
+        high = max(high, share * math.exp(wide - over / self.fit.sigma), 1e-300)
         if middle <= 1e-300:
-            # The fit ends before the budget; the sample cannot know that.
+            bound = min(high, 3 / self.histogram.cycles)
             return Probability(bound, 0.0, bound, "bounded")
         return Probability(middle, low, min(1.0, high), "extrapolated")
 
