@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from streamdb import data, dictionary, ingest, rows
 from streamdb.cache import Cache
@@ -26,21 +26,23 @@ from streamdb.model import (
 )
 from streamdb.opening import check_options, open_engine, reopen
 from streamdb.paths import validate
-from streamdb.reading import Readable
 from streamdb.segments import SEGMENT_BYTES
 from streamdb.snapshot import Snapshot
 from streamdb.transaction import Put, Transaction
 from streamdb.view import View, Viewing, missing
+from streamdb.writing import Writable
 
 if TYPE_CHECKING:
     from streamdb.bulk import Bulk
+    from streamdb.changes import Changes
     from streamdb.crypto import Key
 
+_T = TypeVar("_T")
 MAX_DOCUMENT = 4 << 30
 _NEVER = [-2]
 
 
-class StreamDB(Readable):
+class StreamDB(Writable):
     """A handle on a store. Threads may share it; processes open their own.
 
     >>> import tempfile
@@ -242,58 +244,6 @@ class StreamDB(Readable):
         dictionary.train(engine)
         return written
 
-    def delete(self, path: str | bytes) -> None:
-        """Take a path away. A document without another path is kept as an old version.
-
-        Raises:
-            NotFound: there is none.
-        """
-        name = validate(path).encode()
-        self._settle()
-        self._submit(lambda changes: changes.delete(name, self._keep))
-
-    def rename(self, old: str | bytes, new: str | bytes, *, overwrite: bool = False) -> None:
-        """Give a document another path; its identity and old versions go with it.
-
-        Raises:
-            NotFound: no document at ``old``; AlreadyExists: one at ``new``, and not ``overwrite``.
-        """
-        names = validate(old).encode(), validate(new).encode()
-        self._settle()
-        self._submit(lambda changes: changes.rename(*names, self._keep, overwrite=overwrite))
-
-    def bind(self, path: str | bytes, new: str | bytes) -> GUID:
-        """Give a document one more path. Writing through one of them changes what all show.
-
-        Raises:
-            NotFound: no document at ``path``; AlreadyExists: another document at ``new``.
-        """
-        names = validate(path).encode(), validate(new).encode()
-        self._settle()
-        bound: GUID = self._submit(lambda changes: changes.bind(*names))
-        return bound
-
-    def unbind(self, path: str | bytes) -> None:
-        """Take one of a document's several paths away.
-
-        Raises:
-            NotFound: no document there; InvalidArgument: it is its only path.
-        """
-        name = validate(path).encode()
-        self._settle()
-        self._submit(lambda changes: changes.unbind(name))
-
-    def restore(self, path: str | bytes, version: int) -> GUID:
-        """Make an old version the current one again, also of a deleted path.
-
-        Raises:
-            NotFound: that version is not kept; ``history`` lists those that are.
-        """
-        name = validate(path).encode()
-        self._settle()
-        restored: GUID = self._submit(lambda changes: changes.restore(name, version, self._keep))
-        return restored
-
     @contextlib.contextmanager
     def transaction(self, *, origin: str = "") -> Iterator[Transaction]:
         """Several operations as one: they commit together at the end of the block, or not at all.
@@ -322,10 +272,12 @@ class StreamDB(Readable):
         if not self._engine.readonly:
             self._engine.committer.sync()
 
-    def _submit(self, run: Any) -> Any:
-        if self._closed:
-            self._check_open()
-        return self._engine.committer.submit(run, full=self._full)
+    def _apply(self, operation: Callable[[Changes, str], _T]) -> _T:
+        self._ready()
+        applied: _T = self._engine.committer.submit(
+            lambda changes: operation(changes, ""), full=self._full
+        )
+        return applied
 
     def _ready(self) -> None:
         self._check_open()
