@@ -74,7 +74,10 @@ with StreamDB.open(sys.argv[1]) as db:
 
 def test_little_address_space_gives_a_smaller_map(tmp_path):
     said = subprocess.run(
-        [sys.executable, "-c", CRAMPED, str(tmp_path / "store")], capture_output=True, text=True
+        [sys.executable, "-c", CRAMPED, str(tmp_path / "store")],
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert said.returncode == 0, said.stderr
     assert 1 << 28 <= int(said.stdout) <= 4 << 30

@@ -249,7 +249,7 @@ class StreamDB(Writable):
         """Several operations as one: they commit together at the end of the block, or not at all.
 
         Other writers wait meanwhile, readers do not. An exception that leaves the block undoes
-        everything in it.
+        everything in it. :class:`Transaction` has an example.
 
         Raises:
             StoreFull, StorageFailure: at the end of the block; nothing of it is in the store.
@@ -267,16 +267,24 @@ class StreamDB(Writable):
             together.end()
 
     def flush(self) -> None:
-        """Put everything that returned so far on the disk; in ``bulk``, make it visible too."""
+        """Put everything that returned so far on the disk; in ``bulk``, make it visible too.
+
+        Raises:
+            StoreFull, StorageFailure.
+
+        >>> import tempfile
+        >>> with StreamDB.open(tempfile.mkdtemp(), durability="normal") as db:
+        ...     _ = db.write_document("a.txt", b"on the disk")
+        ...     db.flush()
+        """
         self._ready()
         if not self._engine.readonly:
             self._engine.committer.sync()
 
     def _apply(self, operation: Callable[[Changes, str], _T]) -> _T:
         self._ready()
-        applied: _T = self._engine.committer.submit(
-            lambda changes: operation(changes, ""), full=self._full
-        )
+        run = self._engine.committer.submit
+        applied: _T = run(lambda changes: operation(changes, ""), full=self._full)
         return applied
 
     def _ready(self) -> None:
@@ -354,12 +362,20 @@ class StreamDB(Writable):
         return Viewing(self._engine, self._verify)
 
     def snapshot(self) -> Snapshot:
-        """A consistent view of the store as it is now, while others write. Close it after use."""
+        """The store as it is now, while others write; close it. :class:`Snapshot` shows how."""
         self._ready()
         return Snapshot(self._engine, self._verify)
 
     def statistics(self) -> Statistics:
-        """Counts and sizes of the whole store; walks over the chunk table."""
+        """Counts and sizes of the whole store; walks over the chunk table.
+
+        >>> import tempfile
+        >>> with StreamDB.open(tempfile.mkdtemp()) as db:
+        ...     _ = db.write_document("a", b"123")
+        ...     found = db.statistics()
+        ...     found.documents, found.logical_bytes, found.encrypted
+        (1, 3, False)
+        """
         from streamdb.counting import statistics
 
         with self._view() as view:
@@ -371,6 +387,13 @@ class StreamDB(Writable):
         """Scrub the store: every page, checksum, reference and count, while others use it.
 
         ``streamdb.check.check_store`` does the same for a store that cannot be opened.
+
+        >>> import tempfile
+        >>> with StreamDB.open(tempfile.mkdtemp()) as db:
+        ...     _ = db.write_document("a", b"123")
+        ...     report = db.check()
+        ...     report.ok, report.documents
+        (True, 1)
         """
         from streamdb.check import check_engine
 
@@ -381,6 +404,10 @@ class StreamDB(Writable):
         """Free what nothing refers to any more, while others use the store.
 
         What a reader or snapshot still shows is left for the next time (``waiting``).
+
+        >>> import tempfile
+        >>> StreamDB.open(tempfile.mkdtemp()).gc().bytes_freed
+        0
         """
         from streamdb.gc import collect
 
@@ -395,6 +422,13 @@ class StreamDB(Writable):
 
         Raises:
             StoreBusy: somebody else has the store open.
+
+        >>> import tempfile
+        >>> with StreamDB.open(tempfile.mkdtemp()) as db:
+        ...     _ = db.write_document("a", b"123")
+        ...     report = db.repair()
+        ...     report.documents_kept, report.lost, db.get("a")
+        (1, (), b'123')
         """
         from streamdb.repair import repair_with
 
@@ -428,6 +462,13 @@ class StreamDB(Writable):
         Raises:
             AlreadyExists: something else is at ``target``; StoreFull, StorageFailure; CorruptData:
             the store is damaged: nothing was put at ``target``.
+
+        >>> import tempfile
+        >>> with StreamDB.open(tempfile.mkdtemp()) as db:
+        ...     _ = db.write_document("a", b"123")
+        ...     report = db.backup(tempfile.mkdtemp() + "/copy.sdb")
+        ...     report.documents, StreamDB.open(report.target, readonly=True).get("a")
+        (1, b'123')
         """
         from streamdb.backup import backup
 
@@ -438,7 +479,15 @@ class StreamDB(Writable):
 
     @property
     def quick(self) -> bool:
-        """Whether reads skip the checksums. They cost next to nothing: leave this off."""
+        """Whether reads skip the checksums. They cost next to nothing: leave this off.
+
+        >>> import tempfile
+        >>> with StreamDB.open(tempfile.mkdtemp()) as db:
+        ...     db.quick = True
+        ...     _ = db.write_document("a", b"unchecked")
+        ...     db.get("a")
+        b'unchecked'
+        """
         return not self._verify
 
     @quick.setter
