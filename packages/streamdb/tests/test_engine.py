@@ -87,3 +87,14 @@ def test_file_systems_are_known_by_their_mounts():
     mounts = Path("/proc/self/mountinfo").read_text()
     assert place.file_system_type(Path("/proc"), mounts) == "proc"
     assert place.file_system_type(Path("/proc"), "") == ""
+
+
+@pytest.mark.parametrize("readonly", [False, True])
+def test_an_emptied_index_is_named_and_left_alone(tmp_path, readonly):
+    with StreamDB.open(tmp_path / "store") as db:
+        db.write_document("a", b"1")
+    data = tmp_path / "store/index/data.mdb"
+    os.truncate(data, 0)
+    with pytest.raises(errors.CorruptData, match="is empty"):
+        StreamDB.open(tmp_path / "store", readonly=readonly)
+    assert data.stat().st_size == 0

@@ -307,6 +307,7 @@ def test_documents_are_written_all_or_none(bench, tmp_path):
     assert good.read_text() == "<!-- bench -->\n<!-- /bench -->\n"
     compare.write_docs(figures, [good])
     assert "100,000 documents, 1 rounds" in good.read_text()
+    assert "docs/explanation/streamdb-benchmarks.png)" in good.read_text()
 
 
 @pytest.mark.parametrize(
