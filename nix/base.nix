@@ -19,10 +19,15 @@ in
     console.useXkbConfig = lib.mkDefault true;
 
     # With a desktop NetworkManager, without one systemd-networkd; on demand neither starts at boot.
-    networking.useDHCP = lib.mkDefault false;
+    # nixos-generate-config writes a default of true, and two defaults that differ are an error.
+    networking.useDHCP = lib.mkOverride 900 false;
     networking.networkmanager.enable = lib.mkDefault (desktop.enable && system.network != "off");
     networking.useNetworkd = lib.mkDefault (!desktop.enable && system.network != "off");
     systemd.services.NetworkManager = lib.mkIf (desktop.enable && onDemand) {
+      wantedBy = lib.mkForce [ ];
+    };
+    # It would pull the network manager in with whatever wants network-online.target.
+    systemd.services.NetworkManager-wait-online = lib.mkIf (desktop.enable && onDemand) {
       wantedBy = lib.mkForce [ ];
     };
     systemd.services.systemd-networkd = lib.mkIf (!desktop.enable && system.network != "off") {

@@ -4,6 +4,7 @@
 let
   cfg = config.archibald;
   inherit (cfg.values) desktop image users;
+  support = import ./support.nix;
 in
 {
   imports = [ ./options.nix (modulesPath + "/installer/cd-dvd/installation-cd-minimal.nix") ];
@@ -20,8 +21,19 @@ in
     # ZFS lags behind the kernels that the real-time one is made from.
     boot.supportedFilesystems.zfs = lib.mkForce false;
 
-    # Everybody may know this password: it is the one of the live system only.
+    # Without a name of their own all entries of the menu would look the same.
+    specialisation = builtins.mapAttrs
+      (_: title: { configuration.isoImage.configurationName = title; })
+      (support.bootTitles cfg.values);
+
+    # Everybody may know this password: it is the one of the live system only. NixOS' own live system
+    # runs sshd, which here would let everybody in.
     users.users.${users.name}.initialPassword = users.live_password;
+    services.openssh.enable = false;
+    services.getty.helpLine = lib.mkForce ''
+      Log in as ${users.name}, with the password ${users.live_password}. `archibald --help` says
+      what there is. Nothing listens on the network.
+    '';
     security.sudo.extraConfig = lib.mkIf users.sudo cfg.settings.files."/etc/sudoers.d/archibald";
 
     # A journal in memory counts as used memory.

@@ -37,8 +37,8 @@ OUTPUTS = {
 
 #: Functions of nixpkgs, and names of nix/ itself, that are no packages.
 _NO_PACKAGES = frozenset(
-    {"callPackage", "writeText", "writeTextDir", "runCommand", "mkShell", "extend", "lib",
-     "archibald", "hydramesh", "streamdb"}
+    {"callPackage", "writeText", "writeTextDir", "runCommand", "mkShell", "extend", "formats",
+     "lib", "archibald", "hydramesh", "streamdb"}
 )  # fmt: skip
 _PYTHON_FUNCTIONS = frozenset({"buildPythonApplication", "buildPythonPackage", "fetchPypi"})
 
@@ -168,6 +168,7 @@ def check_option_names(tree: Tree) -> Check:
     reports = [*tree.evaluated["systems"]]
     flake = tree.evaluated.get("flake", {})
     reports += [*flake.get("modules", {}).values(), *flake.get("systems", {}).values()]
+    reports += [flake["together"]] if flake else []
     definitions = [one for report in reports for one in report["definitions"]]
     findings = wrong_definitions(definitions)
     findings += sorted(

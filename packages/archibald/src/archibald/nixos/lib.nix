@@ -133,10 +133,19 @@ let
     in
     map (item: load arguments item.module) found;
 
+  # Options that are declared in two places are an error of NixOS, too.
+  once = declared:
+    let
+      groups = builtins.groupBy (one: dotted one.path) declared;
+      twice = filter (name: length groups.${name} > 1) (attrNames groups);
+    in
+    if twice == [ ] then declared
+    else throw "the option ${head twice} is declared twice";
+
   evalModules = { modules, arguments }:
     let
       loaded = closure (arguments // { inherit lib config; }) modules;
-      declared = concatMap (module: flat [ ] module.options) loaded;
+      declared = once (concatMap (module: flat [ ] module.options) loaded);
       config = treeOf (map
         (one: {
           inherit (one) path;
@@ -153,6 +162,9 @@ let
     {
       inherit config;
       inherit declared;
+      # What an option of NixOS is defined with, without looking at any other.
+      definitionsOf = path: map (d: { inherit (d) priority value; })
+        (filter (d: d.active) (concatMap (module: definitionsAt path start module.config) loaded));
       definitions = filter (d: !(under d.path)) wanted;
       # Definitions of options below ours that nobody has declared.
       undeclared = filter (d: head d.path == "archibald" && !(under d.path)) wanted;
@@ -167,6 +179,15 @@ let
     mkDefault = override 1000;
     mkAfter = content: { _type = "order"; inherit content; };
     mkOption = attributes: { _type = "option"; } // attributes;
+    mkAliasOptionModule = from: to: { config, ... }: {
+      options = lib.setAttrByPath from (lib.mkOption {
+        type = types.nullOr types.anything;
+        default = null;
+        description = "Alias of ${dotted to}.";
+      });
+      config = let given = lib.attrByPath from null config; in
+        lib.setAttrByPath to (lib.mkIf (given != null) given);
+    };
     literalExpression = text: { _type = "text"; inherit text; };
     literalMD = text: { _type = "text"; inherit text; };
     genAttrs = names: f: listToAttrs (map (name: { inherit name; value = f name; }) names);
@@ -175,6 +196,8 @@ let
       if path == [ ] then set
       else if isAttrs set && hasAttr (head path) set then lib.attrByPath (tail path) default set.${head path}
       else default;
+    setAttrByPath = path: value:
+      if path == [ ] then value else { ${head path} = lib.setAttrByPath (tail path) value; };
     licenses = { mit = "MIT"; lgpl3Plus = "LGPL-3.0-or-later"; };
   };
 
