@@ -55,6 +55,8 @@ in
 
     environment.systemPackages =
       cfg.packagesFor (support.applications cfg.values ++ image.packages);
+    # NixOS links only folders that somebody has named into /run/current-system/sw.
+    environment.pathsToLink = [ "/share/soundfonts" ];
 
     # `archibald audit` compares the machine with this.
     environment.etc."archibald/profile.json".text = builtins.toJSON

@@ -123,7 +123,7 @@ in
 
     packagesFor = mkOption {
       type = types.raw;
-      default = names: builtins.concatMap packageOf names;
+      default = names: builtins.concatMap packageOf (support.withoutDoubles names);
       internal = true;
       readOnly = true;
       description = "From Debian names to packages.";

@@ -33,6 +33,10 @@ rec {
   # The nixpkgs attribute of a Debian package, dotted; null when nobody has looked it up.
   attribute = name: names.${name} or null;
 
+  # sc3-plugins stands for a SuperCollider with them; the plain one would be in its way.
+  withoutDoubles = list:
+    if elem "sc3-plugins" list then filter (name: name != "supercollider") list else list;
+
   # Boot entries beside the default one: name → title in the boot menu.
   bootTitles = values:
     let inherit (values) image system;

@@ -218,7 +218,7 @@ def test_what_a_profile_extends_has_to_be_a_file(tree, tmp_path):
     files = [tmp_path / "none.toml", tmp_path / "number.toml"]
     files[0].write_text('extends = "missing.toml"\n')
     files[1].write_text("extends = 1\n")
-    with pytest.raises(NixError, match="extends missing.toml, which is not there"):
+    with pytest.raises(NixError, match=r"extends missing\.toml, which is not there"):
         _read_by_nix(tree, tmp_path, files[:1])
     [found] = _read_by_nix(tree, tmp_path, files[1:])
     assert found["problems"] == ["extends is 1; it takes any text"]

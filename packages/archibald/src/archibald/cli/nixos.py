@@ -101,7 +101,10 @@ def _disk(_context: click.Context, _parameter: click.Parameter, value: str) -> s
     help="Where Nix finds archibald's flake. Default: the source tree that this program runs from.",
 )  # fmt: skip
 @click.option(
-    "--grub", default="", metavar="DISK", callback=_disk,
+    "--grub",
+    default="",
+    metavar="DISK",
+    callback=_disk,
     help="The disk that GRUB starts from, on a machine without UEFI. Default: systemd-boot.",
 )
 @click.option("--force", is_flag=True, help="Print it also when the base cannot do all of it.")
