@@ -6,6 +6,7 @@ let
   inherit (cfg.values) desktop image system;
   support = import ./support.nix;
   onDemand = system.network == "on-demand";
+  overDefault = lib.mkOverride 900;
 in
 {
   imports = [ ./options.nix ./variants.nix ];
@@ -19,10 +20,11 @@ in
     console.useXkbConfig = lib.mkDefault true;
 
     # With a desktop NetworkManager, without one systemd-networkd; on demand neither starts at boot.
-    # nixos-generate-config writes a default of true, and two defaults that differ are an error.
-    networking.useDHCP = lib.mkOverride 900 false;
-    networking.networkmanager.enable = lib.mkDefault (desktop.enable && system.network != "off");
-    networking.useNetworkd = lib.mkDefault (!desktop.enable && system.network != "off");
+    # nixos-generate-config and images of NixOS have other defaults, and two defaults that differ
+    # are an error: these are a little stronger.
+    networking.useDHCP = overDefault false;
+    networking.networkmanager.enable = overDefault (support.networkManager cfg.values);
+    networking.useNetworkd = overDefault (!desktop.enable && system.network != "off");
     systemd.services.NetworkManager = lib.mkIf (desktop.enable && onDemand) {
       wantedBy = lib.mkForce [ ];
     };
@@ -51,7 +53,8 @@ in
 
     hardware.enableRedistributableFirmware =
       lib.mkIf (builtins.elem "non-free-firmware" image.components) true;
-    nixpkgs.config.allowUnfree = lib.mkIf (builtins.elem "non-free" image.components) true;
+    # Conditions inside of nixpkgs.config are not looked at, so the condition is around it.
+    nixpkgs.config = lib.mkIf (builtins.elem "non-free" image.components) { allowUnfree = true; };
 
     environment.systemPackages =
       cfg.packagesFor (support.applications cfg.values ++ image.packages);

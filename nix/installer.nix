@@ -16,6 +16,7 @@ in
     isoImage.squashfsCompression = lib.mkForce "zstd -Xcompression-level ${toString image.compression_level}";
     boot.loader.timeout = lib.mkForce image.menu_timeout_s;
     networking.wireless.enable = lib.mkForce false;
+    networking.networkmanager.enable = lib.mkForce (support.networkManager cfg.values);
     services.getty.autologinUser = lib.mkForce (if desktop.autologin then users.name else null);
 
     # ZFS lags behind the kernels that the real-time one is made from.

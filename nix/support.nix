@@ -37,6 +37,9 @@ rec {
   withoutDoubles = list:
     if elem "sc3-plugins" list then filter (name: name != "supercollider") list else list;
 
+  # Without a desktop systemd-networkd does it.
+  networkManager = values: values.desktop.enable && values.system.network != "off";
+
   # Boot entries beside the default one: name → title in the boot menu.
   bootTitles = values:
     let inherit (values) image system;

@@ -39,13 +39,18 @@ let
   definitionsIn = stop: path: context: value:
     let kind = kindOf value;
     in
-    if kind == "if" then (if value.condition then definitionsIn stop path context value.content else [ ])
+    if opaque path && elem kind [ "if" "merge" "override" "order" ] then
+      throw "${dotted path} has a condition or priority of its own, at which NixOS does not look"
+    else if kind == "if" then (if value.condition then definitionsIn stop path context value.content else [ ])
     else if kind == "merge" then concatMap (definitionsIn stop path context) value.contents
     else if kind == "override" then definitionsIn stop path (context // { inherit (value) priority; }) value.content
     else if kind == "order" then definitionsIn stop path context value.content
     else if kind == "set" && !(stop path) && value != { } then
       concatMap (name: definitionsIn stop (path ++ [ name ]) context value.${name}) (attrNames value)
     else [ (context // { inherit path value; }) ];
+
+  # NixOS joins these sets as they are.
+  opaque = path: length path > 2 && elemAt path 0 == "nixpkgs" && elemAt path 1 == "config";
 
   # The definitions of one path in a configuration, without looking at any other; conditions stay
   # unevaluated, because they may ask for other options.
