@@ -100,7 +100,7 @@ def test_a_change_without_effect_is_named(tree, evaluated):
     one, two = changes()[:2]
     [sentence] = ignored(baseline, [(one, baseline)])
     assert sentence == f"{one} is ignored: the same as the baseline"
-    other = {"definitions": []}
+    other: dict[str, Any] = {"definitions": []}
     same_key = replace(two, key=one.key)
     assert ignored(baseline, [(one, other), (same_key, other)]) == [
         f"{same_key} is ignored: the same as {one}"

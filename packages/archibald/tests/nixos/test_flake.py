@@ -18,6 +18,8 @@ from archibald.nixos.export import flake_text
 from archibald.profile.load import load_profile
 from archibald.run import find_tool, run
 
+pytestmark = pytest.mark.slow
+
 _NIXPKGS = """\
 {
   outputs = _:

@@ -57,7 +57,11 @@ in
   twice = builtins.tryEval (system [ { options.x = mkOption { type = types.str; }; } ]).declared;
   alias = value "x" [ (lib.mkAliasOptionModule [ "other" "y" ] [ "x" ]) { other.y = 5; } ];
   noAlias = value "x" [ (lib.mkAliasOptionModule [ "other" "y" ] [ "x" ]) ];
-  defined2 = map (d: d.value) ((system [ { a.b = 1; } { a = mkIf false { b = 2; }; } { a.b = mkForce 3; } ]).definitionsOf [ "a" "b" ]);
+  asked = map (d: d.value) ((system [
+    { a.b = 1; }
+    { a = mkIf false { b = 2; }; }
+    { a.b = mkForce 3; }
+  ]).definitionsOf [ "a" "b" ]);
   outside = outside [
     { services.a = { b = mkForce 1; c = mkIf false 2; }; }
     { config = mkIf false { services.d = 1; }; }
@@ -113,4 +117,4 @@ def test_an_option_is_declared_once(cases):
 
 
 def test_the_definitions_of_one_option_can_be_asked_for(cases):
-    assert cases["defined2"] == [1, 3]
+    assert cases["asked"] == [1, 3]

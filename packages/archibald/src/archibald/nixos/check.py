@@ -68,7 +68,7 @@ class Tree:
 def attributes() -> list[str]:
     """Return the reviewed attributes of nixpkgs, sorted."""
     text = (resources.files("archibald.nixos") / "attributes.txt").read_text(encoding="utf-8")
-    return sorted(line for line in text.splitlines() if line and not line.startswith("#"))
+    return sorted(filter(None, (line.partition("#")[0].strip() for line in text.splitlines())))
 
 
 def own_profiles(root: Path) -> list[Path]:
