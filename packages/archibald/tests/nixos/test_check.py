@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from archibald.nixos import check, evaluate
-from archibald.nixos.check import Check, check_all, evaluate_modules, own_profiles
+from archibald.nixos.check import Check, Tree, check_all, evaluate_modules, own_profiles
 from archibald.nixos.evaluate import NixError, NoFlakeError
 from archibald.nixos.keys import (
     BASELINE,
@@ -48,8 +48,9 @@ def _by_name(found: list[Check]) -> dict[str, Check]:
     return {one.name: one for one in found}
 
 
-def test_this_tree_is_right(tree):
-    found = check_all(tree)
+def test_this_tree_is_right(tree, evaluated):
+    looked_at = Tree(tree, tuple(own_profiles(tree)), run, evaluated)
+    found = [check.check_syntax(tree, run), *(one(looked_at) for one in check._CHECKS)]
     assert [one for one in found if one.state != "ok"] == []
     assert len(found) == 10
     assert all(one.evidence for one in found)

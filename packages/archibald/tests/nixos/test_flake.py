@@ -112,6 +112,7 @@ def test_the_flake_is_one_for_nix(flakes):
     result = flakes.nix(["flake", "check", "--no-build"], ours)
     assert result.returncode == 0, result.stderr
     shown = flakes.nix(["flake", "show", "--json"], ours)
+    assert shown.returncode == 0, shown.stderr
     found = json.loads(shown.stdout)
     assert found["nixosConfigurations"]["archibaldOS"]["type"] == "nixos-configuration"
     assert found["formatter"]["x86_64-linux"]["name"] == "nixfmt-tree"
