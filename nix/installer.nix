@@ -37,9 +37,11 @@ in
     '';
     security.sudo.extraConfig = lib.mkIf users.sudo cfg.settings.files."/etc/sudoers.d/archibald";
 
-    # A journal in memory counts as used memory.
-    services.journald.storage = "volatile";
-    services.journald.extraConfig = ''
+    # A journal in memory counts as used memory. A file, because the option for it has another name in
+    # newer releases of NixOS, and the old one is an error there.
+    environment.etc."systemd/journald.conf.d/archibald.conf".text = ''
+      [Journal]
+      Storage=volatile
       RuntimeMaxUse=8M
       RuntimeMaxFileSize=512K
     '';
