@@ -6,6 +6,7 @@ let
   inherit (cfg.values) desktop image system;
   support = import ./support.nix;
   onDemand = system.network == "on-demand";
+  networkd = !desktop.enable && system.network != "off";
   overDefault = lib.mkOverride 900;
 in
 {
@@ -24,19 +25,21 @@ in
     # are an error: these are a little stronger.
     networking.useDHCP = overDefault false;
     networking.networkmanager.enable = overDefault (support.networkManager cfg.values);
-    networking.useNetworkd = overDefault (!desktop.enable && system.network != "off");
-    systemd.services.NetworkManager = lib.mkIf (desktop.enable && onDemand) {
-      wantedBy = lib.mkForce [ ];
-    };
-    # It would pull the network manager in with whatever wants network-online.target.
-    systemd.services.NetworkManager-wait-online = lib.mkIf (desktop.enable && onDemand) {
-      wantedBy = lib.mkForce [ ];
-    };
-    systemd.services.systemd-networkd = lib.mkIf (!desktop.enable && system.network != "off") {
-      wantedBy = lib.mkIf onDemand (lib.mkForce [ ]);
-      wants = [ "systemd-resolved.service" ];
-    };
-    systemd.network.networks = lib.mkIf (!desktop.enable && system.network != "off") {
+    networking.useNetworkd = overDefault networkd;
+    # wait-online would pull the network manager in with whatever wants network-online.target;
+    # wpa_supplicant it starts by itself.
+    systemd.services = lib.mkMerge [
+      (lib.mkIf (support.networkManager cfg.values && onDemand)
+        (lib.genAttrs [ "NetworkManager" "NetworkManager-wait-online" "wpa_supplicant" ]
+          (_: { wantedBy = lib.mkForce [ ]; })))
+      (lib.mkIf networkd {
+        systemd-networkd = {
+          wantedBy = lib.mkIf onDemand (lib.mkForce [ ]);
+          wants = [ "systemd-resolved.service" ];
+        };
+      })
+    ];
+    systemd.network.networks = lib.mkIf networkd {
       "80-archibald" = {
         matchConfig = { Name = "en* eth*"; Type = "ether"; };
         linkConfig.RequiredForOnline = "no";

@@ -5,6 +5,7 @@ let
   cfg = config.archibald;
   inherit (cfg.values) desktop image users;
   support = import ./support.nix;
+  networkManager = support.networkManager cfg.values;
 in
 {
   imports = [ ./options.nix (modulesPath + "/installer/cd-dvd/installation-cd-minimal.nix") ];
@@ -15,8 +16,9 @@ in
     isoImage.volumeID = lib.mkForce image.volume_id;
     isoImage.squashfsCompression = lib.mkForce "zstd -Xcompression-level ${toString image.compression_level}";
     boot.loader.timeout = lib.mkForce image.menu_timeout_s;
-    networking.wireless.enable = lib.mkForce false;
-    networking.networkmanager.enable = lib.mkForce (support.networkManager cfg.values);
+    networking.networkmanager.enable = lib.mkForce networkManager;
+    # With a network manager it is that one's: it needs wpa_supplicant, and asserts or sets it itself.
+    networking.wireless.enable = lib.mkIf (!networkManager) (lib.mkForce false);
     services.getty.autologinUser = lib.mkForce (if desktop.autologin then users.name else null);
 
     # ZFS lags behind the kernels that the real-time one is made from.

@@ -177,9 +177,26 @@ def _defined(report, prefix):
 def test_the_live_system_lets_nobody_in_over_the_network(evaluated):
     live = evaluated["flake"]["systems"]["installer"]
     assert _definitions(live, "services", "openssh", "enable") == [False]
-    assert _definitions(live, "networking", "wireless", "enable") == [False]
     [line] = _definitions(live, "services", "getty", "helpLine")
     assert "audio-user" in line
+
+
+def test_the_network_waits_until_somebody_asks(tree, evaluated):
+    # NixOS' module for the network manager turns networking.wireless on: it needs wpa_supplicant.
+    late = {"NetworkManager", "NetworkManager-wait-online", "wpa_supplicant"}
+    reports = dict(zip(own_profiles(tree), evaluated["systems"], strict=False))
+    for path, report in reports.items():
+        services = {
+            one["path"][2]: one["priority"]
+            for one in report["definitions"]
+            if one["path"][0] == "systemd" and one["path"][3:] == ["wantedBy"] and not one["value"]
+        }
+        desktop = load_profile(path).desktop.enable
+        assert services.keys() == (late if desktop else {"systemd-networkd"}), path
+        assert set(services.values()) == {50}
+    live = evaluated["flake"]["systems"]["installer"]
+    assert _definitions(live, "networking", "networkmanager", "enable") == [True, True]
+    assert _definitions(live, "networking", "wireless", "enable") == []
 
 
 def test_every_entry_of_a_boot_menu_has_a_name(evaluated):
