@@ -6,6 +6,7 @@ import json
 import re
 import tomllib
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -406,6 +407,16 @@ def test_the_copy_of_the_option_list_holds_what_is_used_and_no_more(tree, evalua
 def test_the_reviewed_list_is_sorted_and_without_repetition():
     names = check.attributes()
     assert names == sorted(set(names))
+
+
+def test_packages_of_others_have_the_dependencies_that_they_say(tree, evaluated):
+    recipes = evaluated["flake"]["recipes"]
+    own = {folder.name for folder in (tree / "packages").iterdir()}
+    assert recipes.keys() - own == {"lmdb", "pyfastcdc"}
+    for name in recipes.keys() - own:
+        wanted = [text for text in metadata.requires(name) or [] if "extra ==" not in text]
+        given = [text.rpartition(".")[2] for text in recipes[name]["dependencies"]]
+        assert given == [check._requirement_name(text) for text in wanted], name
 
 
 def test_the_hash_of_the_package_from_pypi_is_the_locked_one(tree):
