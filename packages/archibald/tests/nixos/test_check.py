@@ -200,6 +200,15 @@ def test_the_network_waits_until_somebody_asks(tree, evaluated):
     assert _definitions(live, "networking", "wireless", "enable") == []
 
 
+def test_the_user_may_do_what_the_profile_says(tree, evaluated):
+    for path, report in zip(own_profiles(tree), evaluated["systems"], strict=False):
+        profile = load_profile(path)
+        [groups] = _definitions(report, "users", "users", profile.users.name, "extraGroups")
+        wanted = {*profile.users.groups, *(["wheel"] if profile.users.sudo else [])}
+        managed = profile.desktop.enable and profile.system.network != "off"
+        assert set(groups) == {*wanted, *(["networkmanager"] if managed else [])}
+
+
 def test_every_entry_of_a_boot_menu_has_a_name(evaluated):
     systems = evaluated["flake"]["systems"]
     for name, option in (("archibaldOS", "boot.loader.grub.configurationName"),
