@@ -107,8 +107,7 @@ class StreamDB(Writable):
             key: for an encrypted store; given to a new one, it is encrypted with it.
             readonly: refuse to write, and make no store.
             create: make the store if there is none.
-            cache: how many documents are held in memory; 0 for none.
-            cache_bytes: how many bytes of them at most.
+            cache, cache_bytes: how many documents are held in memory, and how many bytes; 0: none.
             versions: how many old versions of each path are kept.
             max_document: the most bytes a document may have.
             map_bytes: address space for the index, and with it its largest size.
