@@ -1,24 +1,10 @@
 from google.protobuf.internal import containers as _containers
-from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
-
-class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
-    __slots__ = ()
-    STATE_UNKNOWN: _ClassVar[State]
-    STATE_ALIVE: _ClassVar[State]
-    STATE_SUSPECT: _ClassVar[State]
-    STATE_DEAD: _ClassVar[State]
-    STATE_LEFT: _ClassVar[State]
-STATE_UNKNOWN: State
-STATE_ALIVE: State
-STATE_SUSPECT: State
-STATE_DEAD: State
-STATE_LEFT: State
 
 class Signed(_message.Message):
     __slots__ = ("body", "signature", "certificate")
@@ -31,69 +17,75 @@ class Signed(_message.Message):
     def __init__(self, body: _Optional[bytes] = ..., signature: _Optional[bytes] = ..., certificate: _Optional[bytes] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
-    __slots__ = ("nid", "boot", "sequence", "incarnation", "time", "zid", "sights", "endpoints", "leaving", "role", "roster_version")
+    __slots__ = ("nid", "instance", "incarnation", "seq", "stamp_us", "leaving", "neighbours", "reports", "time", "roster_version", "endpoints")
     NID_FIELD_NUMBER: _ClassVar[int]
-    BOOT_FIELD_NUMBER: _ClassVar[int]
-    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
-    TIME_FIELD_NUMBER: _ClassVar[int]
-    ZID_FIELD_NUMBER: _ClassVar[int]
-    SIGHTS_FIELD_NUMBER: _ClassVar[int]
-    ENDPOINTS_FIELD_NUMBER: _ClassVar[int]
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    STAMP_US_FIELD_NUMBER: _ClassVar[int]
     LEAVING_FIELD_NUMBER: _ClassVar[int]
-    ROLE_FIELD_NUMBER: _ClassVar[int]
+    NEIGHBOURS_FIELD_NUMBER: _ClassVar[int]
+    REPORTS_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
     ROSTER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    ENDPOINTS_FIELD_NUMBER: _ClassVar[int]
     nid: str
-    boot: int
-    sequence: int
+    instance: int
     incarnation: int
-    time: float
-    zid: str
-    sights: _containers.RepeatedCompositeFieldContainer[Sight]
-    endpoints: _containers.RepeatedScalarFieldContainer[str]
+    seq: int
+    stamp_us: int
     leaving: bool
-    role: str
+    neighbours: _containers.RepeatedCompositeFieldContainer[Neighbour]
+    reports: _containers.RepeatedCompositeFieldContainer[Report]
+    time: float
     roster_version: int
-    def __init__(self, nid: _Optional[str] = ..., boot: _Optional[int] = ..., sequence: _Optional[int] = ..., incarnation: _Optional[int] = ..., time: _Optional[float] = ..., zid: _Optional[str] = ..., sights: _Optional[_Iterable[_Union[Sight, _Mapping]]] = ..., endpoints: _Optional[_Iterable[str]] = ..., leaving: _Optional[bool] = ..., role: _Optional[str] = ..., roster_version: _Optional[int] = ...) -> None: ...
+    endpoints: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, nid: _Optional[str] = ..., instance: _Optional[int] = ..., incarnation: _Optional[int] = ..., seq: _Optional[int] = ..., stamp_us: _Optional[int] = ..., leaving: _Optional[bool] = ..., neighbours: _Optional[_Iterable[_Union[Neighbour, _Mapping]]] = ..., reports: _Optional[_Iterable[_Union[Report, _Mapping]]] = ..., time: _Optional[float] = ..., roster_version: _Optional[int] = ..., endpoints: _Optional[_Iterable[str]] = ...) -> None: ...
 
-class Sight(_message.Message):
-    __slots__ = ("nid", "incarnation", "state", "rtt_ms", "echo_sequence", "echo_held_ms", "linked", "loss", "echo_boot")
+class Neighbour(_message.Message):
+    __slots__ = ("nid", "rtt_us", "wanted", "surplus")
     NID_FIELD_NUMBER: _ClassVar[int]
-    INCARNATION_FIELD_NUMBER: _ClassVar[int]
-    STATE_FIELD_NUMBER: _ClassVar[int]
-    RTT_MS_FIELD_NUMBER: _ClassVar[int]
-    ECHO_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
-    ECHO_HELD_MS_FIELD_NUMBER: _ClassVar[int]
-    LINKED_FIELD_NUMBER: _ClassVar[int]
-    LOSS_FIELD_NUMBER: _ClassVar[int]
-    ECHO_BOOT_FIELD_NUMBER: _ClassVar[int]
+    RTT_US_FIELD_NUMBER: _ClassVar[int]
+    WANTED_FIELD_NUMBER: _ClassVar[int]
+    SURPLUS_FIELD_NUMBER: _ClassVar[int]
     nid: str
+    rtt_us: int
+    wanted: bool
+    surplus: bool
+    def __init__(self, nid: _Optional[str] = ..., rtt_us: _Optional[int] = ..., wanted: _Optional[bool] = ..., surplus: _Optional[bool] = ...) -> None: ...
+
+class Report(_message.Message):
+    __slots__ = ("nid", "instance", "incarnation", "status", "stamp_us", "held_us", "rtt_us")
+    NID_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    STAMP_US_FIELD_NUMBER: _ClassVar[int]
+    HELD_US_FIELD_NUMBER: _ClassVar[int]
+    RTT_US_FIELD_NUMBER: _ClassVar[int]
+    nid: str
+    instance: int
     incarnation: int
-    state: State
-    rtt_ms: float
-    echo_sequence: int
-    echo_held_ms: float
-    linked: bool
-    loss: float
-    echo_boot: int
-    def __init__(self, nid: _Optional[str] = ..., incarnation: _Optional[int] = ..., state: _Optional[_Union[State, str]] = ..., rtt_ms: _Optional[float] = ..., echo_sequence: _Optional[int] = ..., echo_held_ms: _Optional[float] = ..., linked: _Optional[bool] = ..., loss: _Optional[float] = ..., echo_boot: _Optional[int] = ...) -> None: ...
+    status: str
+    stamp_us: int
+    held_us: int
+    rtt_us: int
+    def __init__(self, nid: _Optional[str] = ..., instance: _Optional[int] = ..., incarnation: _Optional[int] = ..., status: _Optional[str] = ..., stamp_us: _Optional[int] = ..., held_us: _Optional[int] = ..., rtt_us: _Optional[int] = ...) -> None: ...
 
 class Roster(_message.Message):
-    __slots__ = ("version", "time", "members", "realm", "authority_nid")
+    __slots__ = ("version", "time", "members", "realm")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]
     MEMBERS_FIELD_NUMBER: _ClassVar[int]
     REALM_FIELD_NUMBER: _ClassVar[int]
-    AUTHORITY_NID_FIELD_NUMBER: _ClassVar[int]
     version: int
     time: float
     members: _containers.RepeatedCompositeFieldContainer[Member]
     realm: str
-    authority_nid: str
-    def __init__(self, version: _Optional[int] = ..., time: _Optional[float] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., realm: _Optional[str] = ..., authority_nid: _Optional[str] = ...) -> None: ...
+    def __init__(self, version: _Optional[int] = ..., time: _Optional[float] = ..., members: _Optional[_Iterable[_Union[Member, _Mapping]]] = ..., realm: _Optional[str] = ...) -> None: ...
 
 class Member(_message.Message):
-    __slots__ = ("nid", "name", "joined", "revoked", "reason", "endpoints", "authority", "gate")
+    __slots__ = ("nid", "name", "joined", "revoked", "reason", "endpoints", "authority")
     NID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     JOINED_FIELD_NUMBER: _ClassVar[int]
@@ -101,7 +93,6 @@ class Member(_message.Message):
     REASON_FIELD_NUMBER: _ClassVar[int]
     ENDPOINTS_FIELD_NUMBER: _ClassVar[int]
     AUTHORITY_FIELD_NUMBER: _ClassVar[int]
-    GATE_FIELD_NUMBER: _ClassVar[int]
     nid: str
     name: str
     joined: float
@@ -109,8 +100,7 @@ class Member(_message.Message):
     reason: str
     endpoints: _containers.RepeatedScalarFieldContainer[str]
     authority: bool
-    gate: str
-    def __init__(self, nid: _Optional[str] = ..., name: _Optional[str] = ..., joined: _Optional[float] = ..., revoked: _Optional[float] = ..., reason: _Optional[str] = ..., endpoints: _Optional[_Iterable[str]] = ..., authority: _Optional[bool] = ..., gate: _Optional[str] = ...) -> None: ...
+    def __init__(self, nid: _Optional[str] = ..., name: _Optional[str] = ..., joined: _Optional[float] = ..., revoked: _Optional[float] = ..., reason: _Optional[str] = ..., endpoints: _Optional[_Iterable[str]] = ..., authority: _Optional[bool] = ...) -> None: ...
 
 class SignedRoster(_message.Message):
     __slots__ = ("body", "signature")
