@@ -185,7 +185,9 @@ def load(path: Path | None = None) -> Config:
 
     Without a file all defaults hold, unless one was named.
     """
-    named = path or (Path(os.environ["HYDRAMESH_CONFIG"]) if "HYDRAMESH_CONFIG" in os.environ else None)
+    named = path or (
+        Path(os.environ["HYDRAMESH_CONFIG"]) if "HYDRAMESH_CONFIG" in os.environ else None
+    )
     chosen = named or DEFAULT_PATH
     try:
         data = chosen.read_bytes()

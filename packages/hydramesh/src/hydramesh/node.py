@@ -76,9 +76,7 @@ class Node:
         self.refused: dict[str, int] = {}
         self.skew_s = 0.0
         self.links: dict[str, TrunkLink] = {}
-        self.membership = Membership(
-            realm.nid, secrets.randbelow(MAX_COUNTER), time.monotonic()
-        )
+        self.membership = Membership(realm.nid, secrets.randbelow(MAX_COUNTER), time.monotonic())
         self._board = Switchboard()
         self._session: Session | None = None
         self._gate: GateServer | None = None
@@ -178,7 +176,8 @@ class Node:
         self.realm = realm
         self._know_members()
         for nid in list(self.links):
-            if realm.roster.member(nid) is None:
+            entry = realm.roster.entries.get(nid)
+            if entry is not None and entry.revoked:
                 self._hang_up(nid)
 
     def _know_members(self) -> None:
@@ -304,6 +303,11 @@ class Node:
             count += 1
             await asyncio.sleep(TICK_S)
 
+    def direction(self, nid: str) -> str:
+        """Whether we dialled a link ("out") or were dialled ("in")."""
+        lines = {line.port for line in self._board.lines}
+        return "out" if self.links[nid].destination_port in lines else "in"
+
     def name_of(self, nid: str) -> str:
         """The name of a node, or its id."""
         entry = self.realm.roster.entries.get(nid)
@@ -316,9 +320,7 @@ class Node:
             return False
         try:
             endpoints = [str(each) for each in self.endpoints]
-            realm, self.skew_s = await realms.renew(
-                self.state, self.realm, endpoints, time.time()
-            )
+            realm, self.skew_s = await realms.renew(self.state, self.realm, endpoints, time.time())
         except HydraMeshError as error:
             self.problems["renewal"] = f"the certificate was not renewed: {error.what}"
             log.warning("%s (%s)", self.problems["renewal"], error.why)

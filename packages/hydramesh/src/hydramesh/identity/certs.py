@@ -271,7 +271,7 @@ def check_times(certificate: NodeCertificate, now: float) -> None:
         raise CertificateExpired(
             f"the certificate of {certificate.nid} has ended",
             why=f"{span_text(now - certificate.not_after)} ago, by this machine's clock",
-            next_step="it is renewed when the realm's authority can be reached; see hydramesh doctor",
+            next_step="it is renewed once the realm's authority is reached: hydramesh doctor",
         )
 
 

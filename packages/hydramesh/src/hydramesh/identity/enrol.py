@@ -102,9 +102,7 @@ def admit_request(
     return enrol_pb2.EnrolRequest(admit=admit).SerializeToString()
 
 
-def renew_request(
-    key: PrivateKey, pinned: bytes, endpoints: Sequence[str], now: float
-) -> bytes:
+def renew_request(key: PrivateKey, pinned: bytes, endpoints: Sequence[str], now: float) -> bytes:
     """Ask for the next certificate."""
     renew = enrol_pb2.Renew(
         public_key=public_bytes(key),
@@ -265,9 +263,9 @@ def read_hello(data: bytes, leaf_der: bytes, pinned: bytes, now: float) -> Greet
     return Greeting(said.ca_certificate, said.time - now)
 
 
-def read_reply(data: bytes, ca_der: bytes, public_key: bytes, now: float) -> tuple[
-    NodeCertificate, Roster
-]:
+def read_reply(
+    data: bytes, ca_der: bytes, public_key: bytes, now: float
+) -> tuple[NodeCertificate, Roster]:
     """Verify an answer; raises the error that the authority reported."""
     admitted = _admitted(data)
     certificate = verify_node(admitted.certificate, ca_der, now)

@@ -32,7 +32,6 @@ MAX_AT_ONCE = 16
 RATE_PER_S, BURST = 20.0, 100.0
 
 
-
 async def read_frame(reader: asyncio.StreamReader, limit: int) -> bytes:
     """One message: its length in four bytes, then itself."""
     length = int.from_bytes(await reader.readexactly(4), "big")

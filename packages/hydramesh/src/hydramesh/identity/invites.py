@@ -62,7 +62,8 @@ def parse_endpoint(text: str, default_port: int = 0) -> Endpoint:
     port = int(found[3]) if found and found[3] else default_port
     if not 1 <= port <= 65535 or not (_is_address(host) or _HOST.fullmatch(host)):
         raise InvalidArgument(
-            f"not an endpoint: {text[:80]!a}", next_step="write HOST:PORT, for example 10.0.0.2:7777"
+            f"not an endpoint: {text[:80]!a}",
+            next_step="write HOST:PORT, for example 10.0.0.2:7777",
         )
     return Endpoint(host, port)
 

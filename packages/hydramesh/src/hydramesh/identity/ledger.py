@@ -1,4 +1,4 @@
-"""What the realm's authority remembers: members and invites. Values only; ``state`` keeps the file."""
+"""What the realm's authority remembers: members and invites. Pure; ``state`` keeps the file."""
 
 from __future__ import annotations
 
@@ -73,9 +73,7 @@ def with_invite(ledger: Ledger, digest: str, name: str, life_s: float, now: floa
         )
     if name:
         _check_free(ledger, check_name(name), "")
-    kept = {
-        key: each for key, each in ledger.invites.items() if each.expires > now - _REMEMBER_S
-    }
+    kept = {key: each for key, each in ledger.invites.items() if each.expires > now - _REMEMBER_S}
     if sum(each.expires > now and not each.used_by for each in kept.values()) >= MAX_OPEN_INVITES:
         raise InvalidArgument(
             f"there are {MAX_OPEN_INVITES} open invites", next_step="wait until some have expired"

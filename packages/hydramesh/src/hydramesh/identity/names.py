@@ -10,7 +10,7 @@ from hydramesh.errors import InvalidName
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
 _NID = re.compile(r"[0-9a-f]{16}")
 NID_BYTES = 8
-#: The name that the authority's certificate has, and that joiners ask for; trunk links ask for none.
+#: The authority's certificate has this name, and joiners ask for it; trunk links ask for none.
 GATE_NAME = "gate.hydramesh"
 
 
@@ -22,7 +22,7 @@ def check_name(text: str, kind: str = "node") -> str:
     if _LABEL.fullmatch(text) is None:
         raise InvalidName(
             f"not a {kind} name: {text[:40]!a}",
-            why="a name has 1 to 32 of a-z, 0-9 and '-', and begins and ends with a letter or digit",
+            why="a name has 1 to 32 of a-z, 0-9 and '-', not at its ends",
             next_step="choose another, for example studio-2",
         )
     return text

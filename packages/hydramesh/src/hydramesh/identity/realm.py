@@ -109,9 +109,7 @@ def found(state: State, realm: str, name: str, life_s: float, now: float) -> Rea
         )
     ca_key, ca_der = certs.make_authority(realm, now)
     key = certs.new_key()
-    ledger, member = books.found(
-        books.Ledger(life_s=life_s), certs.public_bytes(key), name, now
-    )
+    ledger, member = books.found(books.Ledger(life_s=life_s), certs.public_bytes(key), name, now)
     authority = Authority(ca_key, ca_der, realm, member.nid, ledger)
     state.make_realm(
         {
@@ -161,7 +159,10 @@ def invite(
     ledger = books.with_invite(authority.ledger, digest, name, life_s, now)
     realm = keep_books(state, realm, ledger, now)
     made = Invite(
-        certs.pin(realm.ca_der), secret, int(now + life_s), tuple(endpoints)[: invites.MAX_ENDPOINTS]
+        certs.pin(realm.ca_der),
+        secret,
+        int(now + life_s),
+        tuple(endpoints)[: invites.MAX_ENDPOINTS],
     )
     return realm, invites.encode(made), made
 

@@ -33,7 +33,7 @@ def _ipv6() -> list[str]:
 
 
 def own_addresses() -> list[str]:
-    """Addresses of all interfaces that are up, IPv4 first; loopback only if there is nothing else."""
+    """Addresses of all interfaces that are up, IPv4 first; loopback only if there is no other."""
     found = [ipaddress.ip_address(each) for each in (*_ipv4(), *_ipv6())]
     useful = [str(each) for each in found if not each.is_loopback and not each.is_link_local]
     return list(dict.fromkeys(useful))[:6] or ["127.0.0.1"]

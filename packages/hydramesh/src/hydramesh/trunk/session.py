@@ -114,9 +114,7 @@ class Session:
 
         def on_sample(sample: zenoh.Sample) -> None:
             if not loop.is_closed():
-                loop.call_soon_threadsafe(
-                    heard, str(sample.key_expr), sample.payload.to_bytes()
-                )
+                loop.call_soon_threadsafe(heard, str(sample.key_expr), sample.payload.to_bytes())
 
         self._declared.append(
             self._session.declare_subscriber(topic, Callback(on_sample, indirect=False))

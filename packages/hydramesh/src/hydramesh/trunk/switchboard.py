@@ -58,6 +58,7 @@ class _End(asyncio.Protocol):
             self.on_first(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        del exc
         other, self.other = self.other, None
         if other is not None:
             other.close()

@@ -42,6 +42,14 @@ class JoinRequest(_message.Message):
     name: str
     def __init__(self, code: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
 
+class LeaveReply(_message.Message):
+    __slots__ = ("realm", "told")
+    REALM_FIELD_NUMBER: _ClassVar[int]
+    TOLD_FIELD_NUMBER: _ClassVar[int]
+    realm: str
+    told: bool
+    def __init__(self, realm: _Optional[str] = ..., told: _Optional[bool] = ...) -> None: ...
+
 class LeaveRequest(_message.Message):
     __slots__ = ("dissolve",)
     DISSOLVE_FIELD_NUMBER: _ClassVar[int]
@@ -91,7 +99,7 @@ class StatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class Status(_message.Message):
-    __slots__ = ("version", "state", "realm", "uptime_s", "peers_alive", "peers_known", "links", "listening", "renewal_due", "problems", "role")
+    __slots__ = ("version", "state", "realm", "uptime_s", "peers_alive", "peers_known", "links", "listening", "renewal_due", "problems")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     REALM_FIELD_NUMBER: _ClassVar[int]
@@ -102,7 +110,6 @@ class Status(_message.Message):
     LISTENING_FIELD_NUMBER: _ClassVar[int]
     RENEWAL_DUE_FIELD_NUMBER: _ClassVar[int]
     PROBLEMS_FIELD_NUMBER: _ClassVar[int]
-    ROLE_FIELD_NUMBER: _ClassVar[int]
     version: str
     state: str
     realm: RealmInfo
@@ -113,8 +120,7 @@ class Status(_message.Message):
     listening: _containers.RepeatedScalarFieldContainer[str]
     renewal_due: float
     problems: _containers.RepeatedScalarFieldContainer[str]
-    role: str
-    def __init__(self, version: _Optional[str] = ..., state: _Optional[str] = ..., realm: _Optional[_Union[RealmInfo, _Mapping]] = ..., uptime_s: _Optional[float] = ..., peers_alive: _Optional[int] = ..., peers_known: _Optional[int] = ..., links: _Optional[int] = ..., listening: _Optional[_Iterable[str]] = ..., renewal_due: _Optional[float] = ..., problems: _Optional[_Iterable[str]] = ..., role: _Optional[str] = ...) -> None: ...
+    def __init__(self, version: _Optional[str] = ..., state: _Optional[str] = ..., realm: _Optional[_Union[RealmInfo, _Mapping]] = ..., uptime_s: _Optional[float] = ..., peers_alive: _Optional[int] = ..., peers_known: _Optional[int] = ..., links: _Optional[int] = ..., listening: _Optional[_Iterable[str]] = ..., renewal_due: _Optional[float] = ..., problems: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class MembersRequest(_message.Message):
     __slots__ = ()
@@ -151,7 +157,7 @@ class PeersRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class Peer(_message.Message):
-    __slots__ = ("nid", "name", "state", "incarnation", "rtt_ms", "jitter_ms", "loss", "linked", "silent_s", "clock_skew_s", "endpoints", "role")
+    __slots__ = ("nid", "name", "state", "incarnation", "rtt_ms", "jitter_ms", "loss", "linked", "clock_skew_s", "endpoints")
     NID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -160,10 +166,8 @@ class Peer(_message.Message):
     JITTER_MS_FIELD_NUMBER: _ClassVar[int]
     LOSS_FIELD_NUMBER: _ClassVar[int]
     LINKED_FIELD_NUMBER: _ClassVar[int]
-    SILENT_S_FIELD_NUMBER: _ClassVar[int]
     CLOCK_SKEW_S_FIELD_NUMBER: _ClassVar[int]
     ENDPOINTS_FIELD_NUMBER: _ClassVar[int]
-    ROLE_FIELD_NUMBER: _ClassVar[int]
     nid: str
     name: str
     state: str
@@ -172,11 +176,9 @@ class Peer(_message.Message):
     jitter_ms: float
     loss: float
     linked: bool
-    silent_s: float
     clock_skew_s: float
     endpoints: _containers.RepeatedScalarFieldContainer[str]
-    role: str
-    def __init__(self, nid: _Optional[str] = ..., name: _Optional[str] = ..., state: _Optional[str] = ..., incarnation: _Optional[int] = ..., rtt_ms: _Optional[float] = ..., jitter_ms: _Optional[float] = ..., loss: _Optional[float] = ..., linked: _Optional[bool] = ..., silent_s: _Optional[float] = ..., clock_skew_s: _Optional[float] = ..., endpoints: _Optional[_Iterable[str]] = ..., role: _Optional[str] = ...) -> None: ...
+    def __init__(self, nid: _Optional[str] = ..., name: _Optional[str] = ..., state: _Optional[str] = ..., incarnation: _Optional[int] = ..., rtt_ms: _Optional[float] = ..., jitter_ms: _Optional[float] = ..., loss: _Optional[float] = ..., linked: _Optional[bool] = ..., clock_skew_s: _Optional[float] = ..., endpoints: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Peers(_message.Message):
     __slots__ = ("peers",)
@@ -189,24 +191,20 @@ class LinksRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class Link(_message.Message):
-    __slots__ = ("nid", "name", "zid", "rtt_ms", "jitter_ms", "loss", "source", "destination")
+    __slots__ = ("nid", "name", "rtt_ms", "jitter_ms", "loss", "direction")
     NID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
-    ZID_FIELD_NUMBER: _ClassVar[int]
     RTT_MS_FIELD_NUMBER: _ClassVar[int]
     JITTER_MS_FIELD_NUMBER: _ClassVar[int]
     LOSS_FIELD_NUMBER: _ClassVar[int]
-    SOURCE_FIELD_NUMBER: _ClassVar[int]
-    DESTINATION_FIELD_NUMBER: _ClassVar[int]
+    DIRECTION_FIELD_NUMBER: _ClassVar[int]
     nid: str
     name: str
-    zid: str
     rtt_ms: float
     jitter_ms: float
     loss: float
-    source: str
-    destination: str
-    def __init__(self, nid: _Optional[str] = ..., name: _Optional[str] = ..., zid: _Optional[str] = ..., rtt_ms: _Optional[float] = ..., jitter_ms: _Optional[float] = ..., loss: _Optional[float] = ..., source: _Optional[str] = ..., destination: _Optional[str] = ...) -> None: ...
+    direction: str
+    def __init__(self, nid: _Optional[str] = ..., name: _Optional[str] = ..., rtt_ms: _Optional[float] = ..., jitter_ms: _Optional[float] = ..., loss: _Optional[float] = ..., direction: _Optional[str] = ...) -> None: ...
 
 class Links(_message.Message):
     __slots__ = ("links",)

@@ -52,7 +52,7 @@ class ControlStub:
         self.Leave = channel.unary_unary(
                 '/hydramesh.v1.Control/Leave',
                 request_serializer=hydramesh_dot_v1_dot_control__pb2.LeaveRequest.SerializeToString,
-                response_deserializer=hydramesh_dot_v1_dot_control__pb2.RealmInfo.FromString,
+                response_deserializer=hydramesh_dot_v1_dot_control__pb2.LeaveReply.FromString,
                 _registered_method=True)
         self.Invite = channel.unary_unary(
                 '/hydramesh.v1.Control/Invite',
@@ -181,7 +181,7 @@ def add_ControlServicer_to_server(servicer, server):
             'Leave': grpc.unary_unary_rpc_method_handler(
                     servicer.Leave,
                     request_deserializer=hydramesh_dot_v1_dot_control__pb2.LeaveRequest.FromString,
-                    response_serializer=hydramesh_dot_v1_dot_control__pb2.RealmInfo.SerializeToString,
+                    response_serializer=hydramesh_dot_v1_dot_control__pb2.LeaveReply.SerializeToString,
             ),
             'Invite': grpc.unary_unary_rpc_method_handler(
                     servicer.Invite,
@@ -326,7 +326,7 @@ class Control:
             target,
             '/hydramesh.v1.Control/Leave',
             hydramesh_dot_v1_dot_control__pb2.LeaveRequest.SerializeToString,
-            hydramesh_dot_v1_dot_control__pb2.RealmInfo.FromString,
+            hydramesh_dot_v1_dot_control__pb2.LeaveReply.FromString,
             options,
             channel_credentials,
             insecure,
