@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from packages.hydramesh.tests.membership.schedule import Schedule
 
 

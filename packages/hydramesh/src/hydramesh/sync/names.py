@@ -11,10 +11,9 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from hydramesh.sync.errors import BadName
 from streamdb.errors import InvalidPath
 from streamdb.paths import validate
-
-from hydramesh.sync.errors import BadName
 
 MAX_PARTS = 64
 MAX_PART_BYTES = 255

@@ -29,7 +29,6 @@ MAX_RANGES = 2048
 MAX_LIST = 4 * LEAF
 MAX_BOUND = 4096
 MAX_ROUNDS = 64
-_MASK = (1 << (8 * SUM)) - 1
 _LAST = b"\xff" * 4
 """Greater than every path: UTF-8 has no such byte."""
 

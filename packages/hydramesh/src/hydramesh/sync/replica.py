@@ -122,7 +122,7 @@ class Replica:
         return self._put(Item(path, bump(held.version, self.node), b""))
 
     def rename(self, old: str, new: str) -> bool:
-        """The user renamed a document here. Its content keeps its digest: nobody fetches it anew."""
+        """The user renamed a document here; its content keeps its digest and stays put."""
         held = self._items.get(old)
         if held is None or held.deleted or old == new:
             return False

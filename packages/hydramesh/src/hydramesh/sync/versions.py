@@ -1,9 +1,9 @@
 """Version vectors, and what becomes of two versions of one path.
 
 A version counts the edits of each node. Of two versions the one that includes the other is newer;
-two that were made side by side are both kept: one wins, by a rule that needs no clock, and the other
-becomes a conflict copy under a name that every replica chooses alike. So replicas that saw the same
-edits, in whatever order, hold the same documents.
+two that were made side by side are both kept: one wins, by a rule that needs no clock, and the
+other becomes a conflict copy under a name that every replica chooses alike. So replicas that
+exchanged all they have, in whatever order, hold the same documents.
 """
 
 from __future__ import annotations
