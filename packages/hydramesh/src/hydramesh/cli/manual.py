@@ -20,8 +20,8 @@ Made by `make docs` from the commands.
 readable by others.
 
 **Exit codes**: 0 ok, 1 findings, 2 usage, 3 a precondition is not met (realm, rights, clock,
-invite, port), 4 something outside failed (network, disk, another node), 130 interrupted. Errors say what
-happened, why, and what to do next; with `--json` they are JSON as well.
+invite, port), 4 something outside failed (network, disk, another node), 130 interrupted. Errors say
+what happened, why, and what to do next; with `--json` they are JSON as well.
 
 **Output**: tables on a terminal, values between tabs in a pipe, `--json` for every verb.
 """
