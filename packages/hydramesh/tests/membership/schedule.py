@@ -150,7 +150,8 @@ class Schedule:
                 if not apart or busy:
                     self._apart.pop(pair, None)
                     continue
-                since = self._apart.setdefault(pair, world.now)
+                # One that died before it could tell that it does not hear us is missed from then.
+                since = max(self._apart.setdefault(pair, world.now), host.died)
                 known = not process.status(host.node).reachable
                 late = world.now - since > DETECTED_WITHIN_S + longest
                 assert known or not late, (
