@@ -42,8 +42,8 @@ command = "{session}"
 user = "{user}"
 """
 
-#: Debian's file for greetd lacks pam_limits, which its file for login has: programs started from the
-#: desktop would have no right to real-time priority and locked memory.
+#: Debian's file for greetd lacks pam_limits, which its file for login has: programs of the desktop
+#: would have no right to real-time priority and locked memory.
 _GREETD_PAM = """\
 @include common-auth
 @include common-account
