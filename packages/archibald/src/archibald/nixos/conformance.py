@@ -42,7 +42,7 @@ OTHERWISE: Mapping[str, str] = {
     r"/etc/pam\.d/greetd": "security.pam.loginLimits, which holds for every service",
     r"/etc/resolv\.conf": "networking, by the network manager of NixOS",
     r"/etc/sysctl\.d/60-archibald\.conf": "boot.kernel.sysctl, compared as values",
-    r"/etc/systemd/system/epmd\.socket\.d/.*": "nothing: services.epmd.enable is off unless asked for",
+    r"/etc/systemd/system/epmd\.socket\.d/.*": "nothing: services.epmd is off",
     r"/etc/systemd/journald\.conf\.d/.*": "the same folder, of the live system only",
     r"/etc/systemd/network/.*": "systemd.network.networks",
     r"/etc/systemd/resolved\.conf\.d/.*": "services.resolved",
