@@ -60,7 +60,7 @@ def cluster(
             return float("inf")
         return rtt_s / bound
 
-    groups = [(node,) for node in sorted(set(nodes))]
+    groups: list[tuple[NodeId, ...]] = [(node,) for node in sorted(set(nodes))]
     while True:
         best: tuple[float, tuple[NodeId, ...], tuple[NodeId, ...]] | None = None
         for one, other in combinations(groups, 2):

@@ -196,6 +196,20 @@ def _item(value: Any) -> Item:
     )
 
 
+def pack_item(item: Item) -> bytes:
+    """One item as bytes."""
+    return _pack("item", _item_row(item))
+
+
+def unpack_item(raw: bytes) -> Item:
+    """One item from bytes.
+
+    Raises:
+        BadMessage, BadName: it is none, or its path is not allowed.
+    """
+    return _item(_unpack(raw, "item", 1, MAX_MESSAGE_BYTES)[0])
+
+
 def _vector(value: Any) -> Vector:
     def entry(row: Any) -> tuple[str, int]:
         node, count = _row(row, 2)

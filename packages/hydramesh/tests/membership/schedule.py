@@ -150,7 +150,8 @@ class Schedule:
                 if not apart or busy:
                     self._apart.pop(pair, None)
                     continue
-                since = self._apart.setdefault(pair, world.now)
+                # One that died before it could tell that it does not hear us is missed from then.
+                since = max(self._apart.setdefault(pair, world.now), host.died)
                 known = not process.status(host.node).reachable
                 late = world.now - since > DETECTED_WITHIN_S + longest
                 assert known or not late, (
@@ -164,7 +165,9 @@ class Schedule:
         world.loss = min(world.loss, 0.01)
         for name, host in world.hosts.items():
             host.paused_until = min(host.paused_until, world.now)
-            if host.process is None and self.random.random() < 0.5:
+            # Where pairs can never connect, the host between them has to be there.
+            needed = name == "h0" and bool(world.never)
+            if host.process is None and (needed or self.random.random() < 0.5):
                 world.start(name, self._seeds(name))
         self._apart.clear()
 

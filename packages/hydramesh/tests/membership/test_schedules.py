@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+import pytest
 from packages.hydramesh.tests.membership.schedule import Schedule
 
 
+def _play(seeds: range) -> None:
+    for seed in seeds:
+        assert Schedule(seed).play().messages
+
+
 def test_a_few_schedules():
-    for seed in range(4):
-        Schedule(seed).play()
+    _play(range(3))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(4))
+def test_dozens_of_schedules(part):
+    _play(range(100 + 8 * part, 108 + 8 * part))
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("part", range(40))
+def test_thousands_of_schedules(part):
+    _play(range(1000 + 50 * part, 1050 + 50 * part))

@@ -41,6 +41,7 @@ class Host:
     skew_s: float
     process: Membership | None = None
     born: int = 0
+    died: float = 0.0
     paused_until: float = 0.0
     waiting: deque[Callable[[], None]] = field(default_factory=deque)
     seen: set[tuple[NodeId, int, int]] = field(default_factory=set)
@@ -119,6 +120,7 @@ class World:
         """Kill a process; its links go down at the other ends."""
         host = self.hosts[name]
         host.process = None
+        host.died = self.now
         for link in [link for link in self.links if name in link]:
             (other,) = link - {name}
             if self.passes(name, other):

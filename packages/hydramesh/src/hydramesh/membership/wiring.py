@@ -111,9 +111,7 @@ class Wiring:
         candidates = {
             node: Candidate(peer.quality.rtt_s, self._degree(peer), node in self.links)
             for node, peer in alive.items()
-            if node not in around
-            and self._can_reach(node)
-            and self._held_off.get(node, 0) <= now
+            if node not in around and self._can_reach(node) and self._held_off.get(node, 0) <= now
         }
         near = self._nearest.update(candidates, now)
         return (onward,) if near is None else (onward, near)

@@ -75,15 +75,15 @@ class Names:
                 names._uses[part] = names._uses.get(part, 0) + 1
         return names
 
-    def add(self, path: str) -> None:
-        """Take one more name in.
+    def add(self, path: str, *, strict: bool = True) -> None:
+        """Take one more name in; one of the user's own (not ``strict``) whatever it is like.
 
         Raises:
             BadName: it differs from a known one by case or Unicode form alone.
         """
         for part in _stems(path):
             held = self._known.get(folded(part), part)
-            if held != part:
+            if strict and held != part:
                 raise BadName(
                     f"the path {path[:60]!r} is too like {held[:60]!r}",
                     why="they differ by case or Unicode form alone",

@@ -8,11 +8,11 @@ exchanged all they have, in whatever order, hold the same documents.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import PurePosixPath
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 MAX_VECTOR = 256
 MAX_COUNT = (1 << 53) - 1
@@ -119,7 +119,14 @@ def conflict_copy(loser: Item) -> Item:
     return Item(path, ((f"~{mark}", 1),), loser.digest, loser.size, loser.mtime_ns)
 
 
-def merge_all(held: Mapping[str, Item], items: Iterable[Item]) -> dict[str, Item]:
+class Held(Protocol):
+    """Items by path."""
+
+    def get(self, path: str, /) -> Item | None:
+        """The item at a path, or None."""
+
+
+def merge_all(held: Held, items: Iterable[Item]) -> dict[str, Item]:
     """What changes in a replica that holds ``held`` when ``items`` come in."""
     changed: dict[str, Item] = {}
     todo = list(items)
