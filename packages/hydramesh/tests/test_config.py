@@ -13,8 +13,23 @@ from hydramesh import config
 from hydramesh.errors import InvalidConfig
 
 #: The keys that configurations of the original have.
-ORIGINAL = """transport host port udp-port mode node-id peers group-rtt-threshold plugins storage
-streamdb-path optimization-level retry-max udp-mtu audio-priority""".split()
+ORIGINAL = [
+    "transport",
+    "host",
+    "port",
+    "udp-port",
+    "mode",
+    "node-id",
+    "peers",
+    "group-rtt-threshold",
+    "plugins",
+    "storage",
+    "streamdb-path",
+    "optimization-level",
+    "retry-max",
+    "udp-mtu",
+    "audio-priority",
+]
 
 
 def test_every_key_of_the_original_is_known():

@@ -181,7 +181,7 @@ class Daemon:
 _Handler = Callable[[Any], Awaitable[Any]]
 
 
-class ControlService(control_pb2_grpc.ControlServicer):  # type: ignore[misc]
+class ControlService(control_pb2_grpc.ControlServicer):
     """The gRPC face of the daemon; errors travel as JSON in the status text."""
 
     def __init__(self, daemon: Daemon) -> None:
@@ -238,7 +238,8 @@ async def serve(daemon: Daemon, path: Path) -> grpc.aio.Server:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     server = grpc.aio.server()
-    control_pb2_grpc.add_ControlServicer_to_server(ControlService(daemon), server)
+    add: Any = control_pb2_grpc.add_ControlServicer_to_server
+    add(ControlService(daemon), server)
     server.add_insecure_port(f"unix:{path}")
     await server.start()
     return server

@@ -137,7 +137,8 @@ def _remote(path: Path, method: str, request: Any) -> Any:
         raise absent
     with grpc.insecure_channel(f"unix:{path}") as channel:
         try:
-            stub = control_pb2_grpc.ControlStub(channel)
+            connect: Any = control_pb2_grpc.ControlStub
+            stub = connect(channel)
             return getattr(stub, method)(request, timeout=_TIMEOUT_S)
         except grpc.RpcError as error:
             if error.code() == grpc.StatusCode.UNAVAILABLE:

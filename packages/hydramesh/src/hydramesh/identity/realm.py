@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from hydramesh.errors import (
+    HydraMeshError,
     InvalidArgument,
     NoRealm,
     NotAuthority,
@@ -272,7 +273,7 @@ async def leave(state: State, realm: Realm, now: float, *, dissolve: bool) -> bo
                 )
             enrol.read_farewell(data, realm.ca_der)
             told = True
-        except (enrol.HydraMeshError, TimeoutError):
+        except (HydraMeshError, TimeoutError):
             told = False
     state.forget_realm()
     return told

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -144,7 +145,7 @@ class Switchboard:
         for _ in range(count):
             line = Line()
             line.server = await loop.create_server(
-                lambda line=line: self._line_end(line), "127.0.0.1", 0
+                functools.partial(self._line_end, line), "127.0.0.1", 0
             )
             line.port = line.server.sockets[0].getsockname()[1]
             self.lines.append(line)
@@ -283,7 +284,7 @@ class Switchboard:
             outer = _End(lambda _: None)
             try:
                 async with asyncio.timeout(_DIAL_TIMEOUT_S / max(1, len(endpoints))):
-                    await loop.create_connection(lambda outer=outer: outer, host, port)
+                    await loop.create_connection(functools.partial(_same, outer), host, port)
                     while line.held is None or not line.held.alive:
                         await asyncio.sleep(0.02)
             except (OSError, TimeoutError) as error:
@@ -333,6 +334,10 @@ class Switchboard:
                     part.abort()
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.sleep(0)
+
+
+def _same(end: _End) -> _End:
+    return end
 
 
 def _reason(error: OSError | TimeoutError) -> str:
