@@ -56,6 +56,8 @@ def _source(root: Path, tree: list[Path]) -> list[Path]:
         path
         for path in tree
         if path.suffix == ".py" and path.is_relative_to(root / "packages") and "src" in path.parts
+        # What protoc writes is not ours to shape.
+        and not path.stem.endswith(("_pb2", "_pb2_grpc"))
     ]
 
 

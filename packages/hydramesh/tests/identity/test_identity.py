@@ -13,6 +13,7 @@ from hydramesh import errors
 from hydramesh.identity import certs, enrol, invites, ledger, names
 from hydramesh.identity.invites import Endpoint, Invite
 from hydramesh.identity.roster import make_roster, read_roster
+from hydramesh.v1 import enrol_pb2
 
 NOW = 1_800_000_000.0
 SECRET = bytes(range(16))
@@ -209,7 +210,7 @@ def test_the_invite_decides_the_name_if_it_has_one():
 
 def test_a_key_that_the_joiner_does_not_have_is_not_certified():
     made, thief, victim = invited(authority()), certs.new_key(), certs.new_key()
-    request = enrol.enrol_pb2.EnrolRequest.FromString(
+    request = enrol_pb2.EnrolRequest.FromString(
         enrol.admit_request(thief, SECRET, certs.pin(made.ca_der), "x", (), NOW)
     )
     request.admit.public_key = certs.public_bytes(victim)

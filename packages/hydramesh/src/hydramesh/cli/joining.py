@@ -106,7 +106,7 @@ def join(place: Place, code: str, name: str, as_json: bool) -> None:
     Arguments can be seen by other users of this machine for as long as the command runs.
     """
     if code == "-":
-        code = sys.stdin.read(2 * MAX_CODE)
+        code = sys.stdin.readline(2 * MAX_CODE)
     info = call(place, "Join", pb.JoinRequest(code=code.strip(), name=name), alone="join")
 
     def text() -> None:
