@@ -16,7 +16,6 @@ from archibald.tune.knobs.limits import group_members
 from archibald.tune.knobs.pipewire import parse_profiler
 from archibald.tune.knobs.scheduler import mask, parse_mask
 from archibald.tune.knobs.storage import mount_of, parse_mounts
-from archibald.tune.knobs.usb import device_and_hubs
 from archibald.tune.model import Finding
 from archibald.tune.observe import NOTES, Sight, recorded_sight
 from archibald.vm.selftest.model import Answer, NotApplicableError
@@ -252,11 +251,17 @@ def test_mounts():
         parse_mounts("nonsense")
 
 
-def test_hubs_of_a_usb_device():
-    assert device_and_hubs("/sys/devices/pci/usb1/1-3/1-3.2") == [
-        "/sys/devices/pci/usb1", "/sys/devices/pci/usb1/1-3", "/sys/devices/pci/usb1/1-3/1-3.2",
-    ]  # fmt: skip
-    assert device_and_hubs("/sys/devices/pci/sound") == []
+def test_hubs_may_sleep_because_an_awake_interface_keeps_them_awake(machine):
+    root = machine("desktop-usb")
+    controls = sorted(path for path in root.rglob("power/control") if "usb1" in path.parts)
+    hub, interface = controls[-1], next(p for p in controls if p.parents[1].name.startswith("1-3."))
+    assert hub.parents[1].name == "usb1"
+    interface.write_text("on\n")
+    hub.write_text("auto\n")
+    assert _find(root, "usb.power").answer is Answer.OK
+    interface.write_text("auto\n")
+    hub.write_text("on\n")
+    assert _find(root, "usb.power").answer is Answer.BAD
 
 
 def test_groups():

@@ -41,7 +41,7 @@ def command(
     Every value is journaled before it is changed, and read back after it. Exit code 1 when
     something did not take.
     """
-    from archibald.tune.persist import nix_module, on_nixos
+    from archibald.tune.persist import nix_modules, on_nixos
     from archibald.tune.plan import make_plan
     from archibald.tune.targets import Targets
 
@@ -55,11 +55,11 @@ def command(
         click.echo("\n".join(plan_lines(plan)))
         if persist and on_nixos(scene):
             click.echo(
-                f"\nadd this to the configuration of NixOS:\n\n{nix_module(scene)}", nl=False
+                f"\nadd this to the configuration of NixOS:\n\n{nix_modules(scene)}", nl=False
             )
     if dry_run or not plan.steps:
         if as_json:
-            print_json({**plan.data(), "nixos_module": nix_module(scene)}
+            print_json({**plan.data(), "nixos_modules": nix_modules(scene)}
                        if persist and on_nixos(scene) else plan.data())  # fmt: skip
         return ExitCode.OK
     if not yes:

@@ -27,8 +27,9 @@ _MAX_BYTES = 4 * 1024 * 1024
 
 _PIECE_BYTES = 65536
 
-#: A program that does not answer within this time (seconds) is not waited for.
-_PATIENCE_S = 3.0
+#: A program that does not answer within this time (seconds) is not waited for. An emulated CPU
+#: needs seconds for what takes milliseconds elsewhere; only a program that hangs costs so much.
+_PATIENCE_S = 20.0
 
 
 class MissingError(UnreadableError):
