@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -50,6 +52,14 @@ needs_real_time = pytest.mark.skipif(
 )
 
 
+def _event(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """Return the next line of the watchdog, which has to come within half a minute."""
+    assert process.stdout is not None
+    assert select.select([process.stdout], [], [], 30)[0], "the watchdog says nothing"
+    event: dict[str, Any] = json.loads(process.stdout.readline())
+    return event
+
+
 @pytest.fixture
 def watchdog() -> Iterator[subprocess.Popen[str]]:
     """Start the watchdog as a user does; it is ended whatever happens."""
@@ -65,13 +75,12 @@ def watchdog() -> Iterator[subprocess.Popen[str]]:
 @pytest.mark.slow
 @needs_real_time
 def test_a_real_hog_ends_demoted_and_named(watchdog):
-    assert watchdog.stdout is not None
-    assert json.loads(watchdog.stdout.readline())["event"] == "watching"
+    assert _event(watchdog)["event"] == "watching"
     assert os.sched_getscheduler(watchdog.pid) & ~os.SCHED_RESET_ON_FORK == os.SCHED_FIFO
     assert os.sched_getparam(watchdog.pid).sched_priority == 99
     hog = subprocess.Popen([sys.executable, "-c", HOG])
     try:
-        event = json.loads(watchdog.stdout.readline())
+        event = _event(watchdog)
         assert hog.wait(timeout=30) == 0, "it ended by itself instead of being demoted"
     finally:
         hog.kill()
