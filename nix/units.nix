@@ -50,7 +50,8 @@ let
       # exec, not oneshot: the boot is over without it, and it takes a second.
       Type = "exec";
       ExecStart =
-        "${program} session start irq.card-affinity irq.card-priority scheduler.workqueues";
+        "${program} session start irq.card-affinity irq.audio-cpu irq.card-priority "
+        + "scheduler.workqueues";
       # 1: the kernel refused a change; 3: a machine with fewer CPUs than the profile names. Both are
       # findings of the audit, and no reason for a failed boot.
       SuccessExitStatus = "1 3";

@@ -251,6 +251,14 @@ def test_mounts():
         parse_mounts("nonsense")
 
 
+def test_interrupts_that_only_the_kernel_may_move_are_not_counted(machine):
+    root = machine("desktop-usb")
+    assert _find(root, "irq.audio-cpu").answer is Answer.BAD
+    # The kernel makes the file read-only for queues that it manages itself.
+    (root / "proc/irq/128/smp_affinity_list").chmod(0o444)
+    assert _find(root, "irq.audio-cpu").answer is Answer.OK
+
+
 def test_hubs_may_sleep_because_an_awake_interface_keeps_them_awake(machine):
     root = machine("desktop-usb")
     controls = sorted(path for path in root.rglob("power/control") if "usb1" in path.parts)

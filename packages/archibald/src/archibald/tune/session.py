@@ -28,7 +28,10 @@ from archibald.tune.plan import make_plan
 from archibald.tune.targets import Targets
 
 #: What a session sets, and takes back.
-CHECKS = ("cpu.idle-latency", "irq.card-affinity", "irq.card-priority", "scheduler.workqueues")
+CHECKS = (
+    "cpu.idle-latency", "irq.card-affinity", "irq.audio-cpu", "irq.card-priority",
+    "scheduler.workqueues",
+)  # fmt: skip
 
 #: Below the machine's root; gone after a reboot, as is what the session has set.
 FOLDER = "run/archibald/session"
