@@ -275,11 +275,11 @@ def test_set_for_good_and_taken_back(own_disk: Path, console: Path) -> None:
         guest.reboot()
     with booted(own_disk, console) as guest:
         wait_for_sound(guest)
-        found = governed(findings(guest))
-        assert {check: seen[0] for check, seen in found.items()} == {
+        ended = governed(findings(guest))
+        assert {check: seen[0] for check, seen in ended.items()} == {
             check: seen[0] for check, seen in begun.items()
         }
-        assert {check: found[check] for check in CHANGED} == {
+        assert {check: ended[check] for check in CHANGED} == {
             check: begun[check] for check in CHANGED
         }
         assert first_state(guest) == first

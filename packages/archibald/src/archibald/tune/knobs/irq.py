@@ -38,7 +38,8 @@ AUDIO_CPU = Page(
     "asking. Interrupts that the kernel manages itself (queues of NVMe and virtio disks) cannot be "
     "moved and are not counted: each serves the CPU that it is on, and comes only when that CPU "
     "asked for something. A kernel that does not say which these are (by files that are read-only) "
-    "refuses the change, and apply says so. archibald-card.service moves the others when a sound card appears.",
+    "refuses the change, and apply says so. archibald-card.service moves the others when a sound "
+    "card appears.",
     "archibald apply; archibald apply --persist keeps it",
 )
 CARD_PRIORITY = Page(
