@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from archibald.cli.common import cli
 from archibald.errors import MissingToolError
 from archibald.profile.load import canonical_json, load_resolved
 from archibald.profile.model import Profile
@@ -203,6 +206,16 @@ def test_nixos_gets_our_modules(scene):
     # The watchdog is the module's own service; tables that it does not read are left out.
     assert "das_watchdog" not in text
     assert "singer" not in text
+
+
+def test_nixos_gets_them_after_a_change_too(machine, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    words = ["apply", "--persist", "--yes", "--json", "--root", str(machine("nixos")), "--journal",
+             str(tmp_path / "journal")]  # fmt: skip
+    result = CliRunner().invoke(cli, words, standalone_mode=False)
+    data = json.loads(result.output)
+    assert data["steps"]
+    assert "archibald.nixosModules.audio" in data["nixos_modules"]
 
 
 def _noting(asked):
