@@ -270,6 +270,8 @@ def test_set_for_good_and_taken_back(own_disk: Path, console: Path) -> None:
         assert {check: governed(found)[check][0] for check in CHANGED} == dict.fromkeys(
             CHANGED, "ok"
         )
+        drift = guest.ask("archibald", "drift", "--json")
+        assert drift.code == 0, drift.document
         watchdog_demotes_a_hog(guest)
         rolled_back(guest, first)
         guest.reboot()
