@@ -90,7 +90,7 @@ After=multi-user.target
 # exec, not oneshot: the boot is over without it, and it takes a second.
 Type=exec
 ExecStart={program} session start irq.card-affinity irq.audio-cpu irq.card-priority \
-  scheduler.workqueues
+scheduler.workqueues
 # 1: the kernel refused a change; 3: a machine with fewer CPUs than the profile names. Both are
 # findings of the audit, and no reason for a failed boot.
 SuccessExitStatus=1 3
