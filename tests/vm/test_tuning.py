@@ -28,6 +28,9 @@ NOBODY_US = 2_000_000_000
 
 PROFILE = "/root/other.toml"
 
+#: systemd's name for when a service was started; 0 for never.
+STARTED = "ExecMainStartTimestampMonotonic"
+
 #: Another profile than the image's, in every family that files decide.
 OTHER = """\
 format = 1
@@ -131,14 +134,21 @@ def wait_for_sound(guest: Guest) -> None:
         ).code == 0  # fmt: skip
 
     guest.until(answers, "PipeWire does not answer")
-    guest.until(lambda: card_service(guest)["SubState"] == "dead", "the card's service hangs")
+
+    def done() -> bool:
+        # After the boot, and once for each card; dead is also what has not begun.
+        now = card_service(guest)
+        idle = not guest.run("systemctl", "list-jobs", "--no-legend")
+        return idle and now["SubState"] == "dead" and now[STARTED] != "0"
+
+    guest.until(done, "the card's service hangs")
 
 
 def card_service(guest: Guest) -> dict[str, str]:
     """Return what systemd knows of the card's service."""
     text = guest.run(
         "systemctl", "show", "archibald-card.service", "--property="
-        "SubState,Result,ExecMainStatus,ExecMainStartTimestampMonotonic",
+        f"SubState,Result,ExecMainStatus,{STARTED}",
     )  # fmt: skip
     return dict(line.split("=", 1) for line in text.splitlines())
 
@@ -202,8 +212,7 @@ def card_that_appears_gets_its_interrupts(guest: Guest) -> None:
 
     def ran() -> bool:
         now = card_service(guest)
-        key = "ExecMainStartTimestampMonotonic"
-        return now["SubState"] == "dead" and now[key] != before[key]
+        return now["SubState"] == "dead" and now[STARTED] != before[STARTED]
 
     guest.until(ran, "udev started nothing")
     after = card_service(guest)

@@ -259,6 +259,14 @@ def test_interrupts_that_only_the_kernel_may_move_are_not_counted(machine):
     assert _find(root, "irq.audio-cpu").answer is Answer.OK
 
 
+def test_an_interrupt_that_was_moved_away_may_not_have_come_since(machine):
+    root = machine("desktop-usb")
+    effective = root / "proc/irq/128/effective_affinity_list"
+    assert effective.read_text() == "1\n"
+    (root / "proc/irq/128/smp_affinity_list").write_text("0,2-11\n")
+    assert _find(root, "irq.audio-cpu").answer is Answer.OK
+
+
 def test_hubs_may_sleep_because_an_awake_interface_keeps_them_awake(machine):
     root = machine("desktop-usb")
     controls = sorted(path for path in root.rglob("power/control") if "usb1" in path.parts)

@@ -142,11 +142,11 @@ def _audio_cpu(scene: Scene) -> Knob:
         for irq, label in parse_interrupts(scene.sight.text("/proc/interrupts")).items():
             if card is not None and irq in card.irqs:
                 continue
-            folder = f"/proc/irq/{irq}"
-            where = scene.sight.optional(f"{folder}/effective_affinity_list") or (
-                scene.sight.optional(_affinity_path(irq)) or ""
-            )
-            if where and parse_cpu_list(where) <= mine and _can_be_moved(scene, irq):
+            allowed = scene.sight.optional(_affinity_path(irq))
+            where = scene.sight.optional(f"/proc/irq/{irq}/effective_affinity_list") or allowed
+            # One that was moved away arrives where it did until the next time that it comes.
+            away = not allowed or not parse_cpu_list(allowed) & mine
+            if where and not away and parse_cpu_list(where) <= mine and _can_be_moved(scene, irq):
                 found[irq] = label
         return found
 
