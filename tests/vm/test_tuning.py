@@ -52,8 +52,7 @@ stat_interval_s = 25
 inotify_watches = 700000
 timer_migration = true
 percpu_free_fraction = 512
-priority_limit = 92
-memory_lock_mib = 1024
+priority_limit = 97
 """
 
 #: The checks that this profile makes bad, and that files put right.
