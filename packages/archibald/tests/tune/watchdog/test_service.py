@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import select
 import signal
 import subprocess
@@ -52,6 +53,13 @@ needs_real_time = pytest.mark.skipif(
 )
 
 
+#: A canary locks its memory, some 30 MiB of it.
+needs_locked_memory = pytest.mark.skipif(
+    os.geteuid() != 0 and 0 <= resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] < 2**28,
+    reason="needs the right to lock memory (ulimit -l)",
+)
+
+
 def _event(process: subprocess.Popen[str]) -> dict[str, Any]:
     """Return the next line of the watchdog, which has to come within half a minute."""
     assert process.stdout is not None
@@ -92,12 +100,14 @@ def test_a_real_hog_ends_demoted_and_named(watchdog):
     assert watchdog.wait(timeout=30) == 0
 
 
+@needs_locked_memory
 def test_canaries_say_when_they_ran_and_end_with_the_block():
     cpu = min(os.sched_getaffinity(0))
     with canaries([cpu], beat_s=0.01) as birds:
         (pid,) = birds.pids.values()
         first = birds.look().beats[cpu]
         while birds.look().beats[cpu].due_s == first.due_s:
+            birds.check()
             time.sleep(0.01)
         assert os.sched_getaffinity(pid) == {cpu}
         assert os.sched_getscheduler(pid) == os.SCHED_OTHER
@@ -112,6 +122,7 @@ def _check_until_it_fails(birds: Canaries) -> None:
         time.sleep(0.01)
 
 
+@needs_locked_memory
 def test_a_canary_that_ends_is_an_error():
     with canaries([min(os.sched_getaffinity(0))]) as birds:
         (pid,) = birds.pids.values()
