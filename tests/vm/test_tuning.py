@@ -225,13 +225,12 @@ def watchdog_demotes_a_hog(guest: Guest) -> None:
     guest.run("systemctl", "is-active", "archibald-watchdog.service")
     guest.run(*HOG)
     pid = guest.run("systemctl", "show", "--property=MainPID", "--value", "hog").strip()
-    assert "FIFO" in guest.run("chrt", "--pid", pid)
     guest.until(
         lambda: "SCHED_OTHER" in guest.run("chrt", "--pid", pid, timeout_s=600.0),
         "the hog was not demoted", timeout_s=600.0,
     )  # fmt: skip
     journal = guest.run("journalctl", "--unit=archibald-watchdog.service", "--output=cat")
-    assert f"({pid})" in journal, journal
+    assert f"(process {pid}, thread {pid}, FIFO 60)" in journal, journal
     guest.run("systemctl", "stop", "hog")
 
 
@@ -278,8 +277,9 @@ def test_set_for_good_and_taken_back(own_disk: Path, console: Path) -> None:
         assert {check: governed(found)[check][0] for check in CHANGED} == dict.fromkeys(
             CHANGED, "ok"
         )
-        drift = guest.ask("archibald", "drift", "--json")
-        assert drift.code == 0, drift.document
+        drift = guest.ask("archibald", "drift", "--json").document
+        # An emulated CPU's counter may be found unstable at any time.
+        assert (drift["lost"], set(drift["no_longer_ok"]) - {"kernel.clocksource"}) == ([], set())
         watchdog_demotes_a_hog(guest)
         rolled_back(guest, first)
         guest.reboot()
