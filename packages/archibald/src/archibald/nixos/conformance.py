@@ -41,7 +41,7 @@ OTHERWISE: Mapping[str, str] = {
     r"/etc/os-release": "system.nixos.distroName",
     r"/etc/resolv\.conf": "networking, by the network manager of NixOS",
     r"/etc/sysctl\.d/60-archibald\.conf": "boot.kernel.sysctl, compared as values",
-    r"/etc/systemd/journald\.conf\.d/.*": "services.journald of the live system",
+    r"/etc/systemd/journald\.conf\.d/.*": "the same folder, of the live system only",
     r"/etc/systemd/network/.*": "systemd.network.networks",
     r"/etc/systemd/resolved\.conf\.d/.*": "services.resolved",
     r"/etc/systemd/(system|user)-preset/.*": "units of NixOS start only when something wants them",

@@ -29,7 +29,14 @@ _FLAKE = """\
         archibald.nixosModules.default
         ./hardware-configuration.nix
         {{
+          # Of a machine that has NixOS already, keep the value of its configuration.nix.
           system.stateVersion = "{state}";
+
+          {loader}
+
+          # Without it nobody can log in by a password, nor use sudo. Make one with: mkpasswd
+          # users.users.{user}.hashedPassword = "...";
+
           archibald.profile = {profile};
         }}
       ];
@@ -52,6 +59,15 @@ archibald.nixosModules.audio
   users.users.{user}.extraGroups = [ "audio" ];
 }}
 """
+
+_SYSTEMD_BOOT = """\
+# For UEFI. Without it: archibald nixos export --grub /dev/sda
+          boot.loader.systemd-boot.enable = true;
+          boot.loader.efi.canTouchEfiVariables = true;"""
+
+_GRUB = """\
+# For BIOS: the disk that the machine starts from.
+          boot.loader.grub.device = {disk};"""
 
 
 def nix_string(text: str) -> str:
@@ -110,16 +126,19 @@ def _chosen(profile: Profile, without: set[str]) -> dict[str, Any]:
     return {name: value for name, value in data.items() if value != {}}
 
 
-def flake_text(profile: Profile, *, url: str) -> str:
+def flake_text(profile: Profile, *, url: str, grub: str = "") -> str:
     """Return the text of a ``flake.nix`` whose system is that of a profile.
 
-    ``url`` is where Nix finds the flake of archibald. Defaults are left out, and so is
-    ``image.mirror``, an address of the author's machine.
+    ``url`` is where Nix finds the flake of archibald; ``grub`` the disk of GRUB on a machine
+    without UEFI. Defaults are left out, and so is ``image.mirror``, an address of the author's
+    machine.
     """
     return _FLAKE.format(
         description=nix_string(f"{profile.branding.name} on NixOS"),
         url=nix_string(url),
         host=_name(profile.system.hostname),
         state=STATE_VERSION,
+        loader=_GRUB.format(disk=nix_string(grub)) if grub else _SYSTEMD_BOOT,
+        user=_name(profile.users.name),
         profile=nix_literal(_chosen(profile, {"extends"}), indent=10),
     )
