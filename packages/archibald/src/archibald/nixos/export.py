@@ -47,10 +47,10 @@ _FLAKE = """\
 
 
 _MODULE = """\
-# Made by archibald apply --persist. flake.nix needs two inputs, with the folder of archibald's
-# sources for /srv/archibald:
+# Made by archibald apply --persist; docs/how-to/nixos.md says more. In flake.nix, with `archibald`
+# among the arguments of outputs, and the folder of its sources for /srv/archibald:
 #   inputs.archibald.url = "git+file:///srv/archibald";
-#   inputs.nixpkgs.follows = "archibald/nixpkgs";
+#   inputs.archibald.inputs.nixpkgs.follows = "nixpkgs";
 # Add these two to the list `modules` of nixpkgs.lib.nixosSystem, then:
 #   sudo nixos-rebuild boot --flake .
 archibald.nixosModules.audio
