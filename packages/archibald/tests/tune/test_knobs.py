@@ -17,7 +17,7 @@ from archibald.tune.knobs.pipewire import parse_profiler
 from archibald.tune.knobs.scheduler import mask, parse_mask
 from archibald.tune.knobs.storage import mount_of, parse_mounts
 from archibald.tune.model import Finding
-from archibald.tune.observe import NOTES, Sight, recorded_sight
+from archibald.tune.observe import NOTES, Sight, patience_s, recorded_sight
 from archibald.vm.selftest.model import Answer, NotApplicableError
 
 UNITS = "systemctl show --property=Id,LoadState,ActiveState --"
@@ -265,6 +265,11 @@ def test_an_interrupt_that_was_moved_away_may_not_have_come_since(machine):
     assert effective.read_text() == "1\n"
     (root / "proc/irq/128/smp_affinity_list").write_text("0,2-11\n")
     assert _find(root, "irq.audio-cpu").answer is Answer.OK
+
+
+@pytest.mark.parametrize(("start_s", "wanted"), [(0.3, 20.0), (6.0, 120.0), (60.0, 180.0)])
+def test_slow_machines_get_more_patience(start_s, wanted):
+    assert patience_s(start_s) == wanted
 
 
 def test_hubs_may_sleep_because_an_awake_interface_keeps_them_awake(machine):
