@@ -60,7 +60,9 @@ def _source(root: Path, tree: list[Path]) -> list[Path]:
     return [
         path
         for path in tree
-        if path.suffix == ".py" and path.is_relative_to(root / "packages") and "src" in path.parts
+        if path.suffix == ".py"
+        and path.is_relative_to(root / "packages")
+        and "src" in path.parts
         and not _made_by_protoc(path)
     ]
 

@@ -335,19 +335,33 @@ class Node:
             await asyncio.sleep(max(1.0, min(_RETRY_S, life / 10)))
             if await self._renew_if_due():
                 log.info("the certificate was renewed")
+                await self._close_session()
+            if self._session is None:
                 await self._reopen()
+
+    async def _close_session(self) -> None:
+        self._board.trunk_port = 0
+        old, self._session = self._session, None
+        if old is not None:
+            await old.close()
+        for nid in list(self.links):
+            del self.links[nid]
+            self._act(self.membership.link_down(nid, time.monotonic()))
 
     async def _reopen(self) -> None:
         """Take the new certificate into use: Zenoh reads it only when a session opens.
 
         The port outside stays open; links come back as soon as both sides have dialled again.
         """
-        if self._gate is not None:
-            self._gate.reload()
-        old, self._board.trunk_port = self._session, 0
-        await self._open_session([line.port for line in self._board.lines])
-        if old is not None:
-            await old.close()
+        try:
+            if self._gate is not None:
+                self._gate.reload()
+            await self._open_session([line.port for line in self._board.lines])
+            self.problems.pop("trunk", None)
+        except HydraMeshError as error:
+            await self._close_session()
+            self.problems["trunk"] = f"the trunk did not come back: {error.what}"
+            log.error("%s (%s)", self.problems["trunk"], error.why)
 
 
 def _free_port() -> int:

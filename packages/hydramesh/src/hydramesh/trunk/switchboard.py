@@ -248,6 +248,8 @@ class Switchboard:
         end = _End(lambda lost: self._line_lost(line, lost))
         if line.held is not None:
             line.held.abort()
+            if line.dialled is not None:
+                line.node, line.dialled = "", None
         line.held = end
         return end
 
