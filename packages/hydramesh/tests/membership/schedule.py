@@ -39,6 +39,7 @@ class Schedule:
         self.faults = faults or self.random.randint(2, 6)
         self.detected: list[float] = []
         self._apart: dict[tuple[str, str], float] = {}
+        self._known: set[tuple[str, str]] = set()
 
     def play(self) -> Outcome:
         """Run it; an AssertionError names the seed and the time."""
@@ -149,10 +150,14 @@ class Schedule:
                 busy = world.now < max(world.hosts[one].paused_until, host.paused_until) + 3.0
                 if not apart or busy:
                     self._apart.pop(pair, None)
+                    self._known.discard(pair)
                     continue
                 # One that died before it could tell that it does not hear us is missed from then.
                 since = max(self._apart.setdefault(pair, world.now), host.died)
                 known = not process.status(host.node).reachable
+                if known and pair not in self._known:
+                    self._known.add(pair)
+                    self.detected.append(world.now - since)
                 late = world.now - since > DETECTED_WITHIN_S + longest
                 assert known or not late, (
                     f"seed {self.seed}, {world.now:.2f} s: {one} still believes in {other}, "
@@ -170,6 +175,7 @@ class Schedule:
             if host.process is None and (needed or self.random.random() < 0.5):
                 world.start(name, self._seeds(name))
         self._apart.clear()
+        self._known.clear()
 
     def _agreement(self) -> float:
         """Let time pass until all agree; returns how long that took, in seconds."""

@@ -12,16 +12,16 @@ def _play(seeds: range) -> None:
 
 
 def test_a_few_schedules():
-    _play(range(3))
+    _play(range(2))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize("part", range(2))
 def test_dozens_of_schedules(part):
-    _play(range(100 + 8 * part, 108 + 8 * part))
+    _play(range(100 + 6 * part, 106 + 6 * part))
 
 
 @pytest.mark.torture
-@pytest.mark.parametrize("part", range(40))
+@pytest.mark.parametrize("part", range(200))
 def test_thousands_of_schedules(part):
-    _play(range(1000 + 50 * part, 1050 + 50 * part))
+    _play(range(1000 + 10 * part, 1010 + 10 * part))

@@ -27,7 +27,7 @@ def test_ordinary_names_pass(path):
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("Kick.wav", "kick.wav"), ("caf\u00e9", "cafe\u0301"), ("Drums/a", "drums/b"), ("ß", "ss")],
+    [("Kick.wav", "kick.wav"), ("\u00e4.wav", "a\u0308.wav"), ("Drums/a", "drums/b"), ("ß", "ss")],
 )
 def test_names_that_meet_on_some_file_systems_are_refused(one, other):
     names = Names.of([one])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-import msgpack
+import msgpack  # type: ignore[import-untyped]
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -64,12 +64,12 @@ def test_no_bytes_do_harm(raw):
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(1 << 63), (1 << 64) - 1) | st.floats()
     | st.text(max_size=20) | st.binary(max_size=40),
-    lambda inner: st.lists(inner, max_size=6),
-    max_leaves=30,
+    lambda inner: st.lists(inner, max_size=4),
+    max_leaves=12,
 )  # fmt: skip
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.sampled_from(["hb", "delta", "frame", "want"]), st.lists(VALUES, max_size=9))
 def test_no_values_do_harm(tag, values):
     _refused_or_whole(msgpack.packb([tag, *values], unicode_errors="surrogatepass"))

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import IO, Any, TypeAlias
 
-from hydramesh.sync.errors import BadMessage, BadName
+from hydramesh.sync.errors import BadMessage, BadName, StoreChanged
 from hydramesh.sync.names import Names
 from hydramesh.sync.replica import Replica
 from hydramesh.sync.versions import Item, merge_all
@@ -108,7 +108,7 @@ class Collection:
             fetched: gives a content by its digest, None while it is not here.
 
         Raises:
-            BadMessage: a content is not what its digest says; Changed: the user was quicker.
+            BadMessage: a content is not what its digest says; StoreChanged: the user was quicker.
             Nothing was changed then.
         """
         self.scan()
@@ -194,7 +194,10 @@ class Collection:
         held = self.replica.items.get(path)
         digest = bytes.fromhex(together.stat(path).digest) if together.exists(path) else b""
         if digest != (held.digest if held is not None else b""):
-            raise Changed(path)
+            raise StoreChanged(
+                f"{path[:60]!r} was changed while a change from a peer was on its way",
+                next_step="nothing was lost: it is merged in the next round",
+            )
 
     def _write(self, together: Any, item: Item, wanted: dict[bytes, Content]) -> None:
         held = self.replica.items.get(item.path)
@@ -225,10 +228,6 @@ class Collection:
             for item in items:
                 together.write_document(_place(item.path), pack_item(item))
             together.write_document(_NOTES, b"", metadata={"seen": self._seen})
-
-
-class Changed(Exception):
-    """A document was changed by somebody else in the very moment; scan and try again."""
 
 
 @dataclass(slots=True)

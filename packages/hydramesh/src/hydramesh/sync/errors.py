@@ -17,3 +17,7 @@ class BadName(BadMessage):
 
 class NotPermitted(HydraMeshError):
     """A peer's role in the collection does not allow what it sent."""
+
+
+class StoreChanged(HydraMeshError):
+    """A document was changed by somebody else in the very moment; scan and apply again."""
