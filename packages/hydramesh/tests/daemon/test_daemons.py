@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
 import json
 import os
@@ -14,8 +15,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest import mock
 
 import pytest
+
+from hydramesh.cli.common import run_cli
 
 pytestmark = pytest.mark.slow
 BIN = Path(sys.executable).parent
@@ -51,9 +55,15 @@ class Peer:
         return self
 
     def run(self, *verb, text=""):
-        argv = [*self.ahead, str(BIN / "hydramesh"), *self.where, *verb, "--json"]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=90, input=text)
-        return done.returncode, json.loads(done.stdout or "{}")
+        # In this process: a Unix socket leads into any network namespace.
+        out = io.StringIO()
+        with (
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(io.StringIO()),
+            mock.patch("sys.stdin", io.StringIO(text)),
+        ):
+            code = run_cli([*self.where, *verb, "--json"])
+        return code, json.loads(out.getvalue() or "{}")
 
     def ok(self, *verb, text=""):
         code, said = self.run(*verb, text=text)
