@@ -40,6 +40,7 @@ class Schedule:
         self.detected: list[float] = []
         self._apart: dict[tuple[str, str], float] = {}
         self._known: set[tuple[str, str]] = set()
+        self._heard: dict[tuple[str, str], float] = {}
 
     def play(self) -> Outcome:
         """Run it; an AssertionError names the seed and the time."""
@@ -152,8 +153,13 @@ class Schedule:
                     self._apart.pop(pair, None)
                     self._known.discard(pair)
                     continue
-                # One that died before it could tell that it does not hear us is missed from then.
+                # Whose verdict on us was lost, to a second fault or with its life, is missed from
+                # then: what it did not get to say nobody can know.
                 since = max(self._apart.setdefault(pair, world.now), host.died)
+                if one in world.reaches(other) and host.process is not None:
+                    self._heard[pair] = world.now
+                else:
+                    since = max(since, self._heard.get(pair, 0.0))
                 known = not process.status(host.node).reachable
                 if known and pair not in self._known:
                     self._known.add(pair)

@@ -199,6 +199,7 @@ class Detector:
     def watch(self, now: float) -> None:
         """Let time pass: who is silent becomes suspect, then dead."""
         chosen = self.settings
+        patience_s = chosen.dead_after_s + chosen.interval_s
         suspect_after = chosen.interval_s * chosen.suspect_misses + chosen.slack_s
         for peer in self.peers.values():
             if not peer.status.reachable:
@@ -208,7 +209,7 @@ class Detector:
                 self._set(peer, Status.DEAD, now)
             elif silent >= suspect_after:
                 self._set(peer, Status.SUSPECT, now)
-            if not peer.heard_by and now - peer.alive_since >= 2 * chosen.dead_after_s:
+            if not peer.heard_by and now - peer.alive_since >= patience_s:
                 peer.deaf = True
 
     def skipped(self, now: float, started: float) -> None:
