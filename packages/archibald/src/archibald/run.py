@@ -59,6 +59,9 @@ TOOL_PACKAGES: Mapping[str, str] = {
     "qemu-system-x86_64": "qemu-system-x86",
     "apt-ftparchive": "apt-utils",
     "nix-instantiate": "nix-bin",
+    "cyclictest": "rt-tests",
+    "hackbench": "rt-tests",
+    "dd": "coreutils",
 }
 
 

@@ -37,6 +37,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "session": ("session", "Keep CPUs awake and the card first, while it runs."),
     "top": ("top", "Show what the graph and the CPUs do now."),
     "watchdog": ("watchdog", "Demote real-time threads that starve everything else."),
+    "measure": ("measure", "Measure this machine: jitter, latency, xruns, boot, resources, MIDI."),
     "nixos": ("nixos", "Check the NixOS base, or print a flake for a profile."),
     "completion": ("completion", "Print the shell completion script."),
 }

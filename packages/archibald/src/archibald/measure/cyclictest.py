@@ -24,6 +24,9 @@ from archibald.run import require_tools, shell_quoted, spawn
 
 _LINE = re.compile(rb"^ *(\d+): *(\d+): *(-?\d+)$")
 
+#: Blocks that a run keeps of a thread; longer runs have longer blocks.
+MOST_BLOCKS = 3600
+
 #: How long cyclictest may take beyond its duration (s): starting, locking memory, writing.
 _PATIENCE_S = 30.0
 
@@ -45,8 +48,9 @@ class Request:
 
     @property
     def block_cycles(self) -> int:
-        """Cycles of about one second."""
-        return max(1, round(1e6 / self.interval_us))
+        """Cycles of a block: about one second, and not more than an hour's worth of blocks."""
+        seconds = max(1.0, self.duration_s / MOST_BLOCKS)
+        return max(1, round(seconds * 1e6 / self.interval_us))
 
 
 def command_line(request: Request, json_file: Path) -> list[str]:
@@ -64,10 +68,14 @@ def command_line(request: Request, json_file: Path) -> list[str]:
 
 @dataclass
 class ThreadStream:
-    """What one thread has told so far: blocks of latencies (us), all but the last one full."""
+    """What one thread has told so far: full blocks, the values (us) of the block that fills, and
+    the counts of all of them."""
 
     block_cycles: int
-    blocks: list[list[int]] = field(default_factory=lambda: [[]])
+    limit_us: int
+    full: list[Histogram] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+    bins: Counter[int] = field(default_factory=Counter)
     cycles: int = 0
     max_us: int = 0
     gap: bool = False
@@ -76,10 +84,13 @@ class ThreadStream:
         """Take the latency of a cycle; cycles count from 0."""
         if cycle != self.cycles:
             self.gap = True
+        if len(self.values) >= self.block_cycles:
+            self.full.append(from_values(self.values, limit_us=self.limit_us))
+            self.values = []
         self.cycles += 1
-        if len(self.blocks[-1]) >= self.block_cycles:
-            self.blocks.append([])
-        self.blocks[-1].append(max(0, value_us))
+        value_us = max(0, value_us)
+        self.values.append(value_us)
+        self.bins[min(value_us, self.limit_us)] += 1
         self.max_us = max(self.max_us, value_us)
 
 
@@ -92,7 +103,7 @@ class Stream:
         self._rest = b""
 
     def _thread(self) -> ThreadStream:
-        return ThreadStream(self.request.block_cycles)
+        return ThreadStream(self.request.block_cycles, self.request.limit_us)
 
     def feed(self, data: bytes) -> None:
         """Take bytes; lines that are no values (the header, the histogram) are passed over."""
@@ -103,12 +114,13 @@ class Stream:
                 self.threads[int(found[1])].take(int(found[2]), int(found[3]))
 
     def bins(self) -> Counter[int]:
-        """Return the latencies of all threads so far, by microsecond."""
-        total: Counter[int] = Counter()
-        for thread in self.threads.values():
-            for block in thread.blocks:
-                total.update(block)
-        return total
+        """Return the latencies of all threads so far by microsecond; the limit holds the rest."""
+        return sum((thread.bins for thread in self.threads.values()), Counter())
+
+    @property
+    def max_us(self) -> int:
+        """The largest latency so far."""
+        return max(thread.max_us for thread in self.threads.values())
 
 
 @dataclass(frozen=True)
@@ -124,24 +136,19 @@ def outcome(stream: ThreadStream, final: Histogram, *, most_unread: int) -> Outc
 
     Where the stream has gaps, or contradicts the final histogram, that one alone is returned.
     """
-    values = [value for block in stream.blocks for value in block]
-    limit = final.limit_us
-    told = Counter(value for value in values if value < limit)
+    limit = stream.limit_us
     missing = Counter(final.bins)
-    missing.subtract(told)
-    unread = final.cycles - len(values)
-    far = final.overflow - (len(values) - told.total())
-    if (
-        stream.gap or not values or min(missing.values(), default=0) < 0 or far < 0
-        or not 0 <= unread <= most_unread
-    ):  # fmt: skip
+    missing.subtract({us: count for us, count in stream.bins.items() if us < limit})
+    far = final.overflow - stream.bins[limit]
+    unread = final.cycles - stream.cycles
+    contradicts = min(missing.values(), default=0) < 0 or far < 0
+    if stream.gap or not stream.cycles or contradicts or not 0 <= unread <= most_unread:
         return Outcome(final, ())
     rest: list[float] = [us for us, count in missing.items() for _ in range(count)]
     # Of what overflowed unread, only the largest of all may be known.
     rest += [final.max_us if final.max_us > stream.max_us else float(limit)] * min(far, 1)
     rest += [float(limit)] * max(0, far - 1)
-    last = [*stream.blocks[-1], *rest]
-    blocks = [from_values(block, limit_us=limit) for block in [*stream.blocks[:-1], last] if block]
+    blocks = [*stream.full, from_values([*stream.values, *rest], limit_us=limit)]
     return Outcome(merged(blocks), tuple(blocks))
 
 

@@ -63,7 +63,7 @@ LOADS: Mapping[str, Load] = {
         Load(
             "stress-ng",
             "computing, memory, processes, files and datagrams at once",
-            ("stress-ng", "--quiet", "--cpu", "1", "--bigheap", "1", "--bigheap-bytes", "200M",
+            ("stress-ng", "--quiet", "--cpu", "1", "--vm", "1", "--vm-bytes", "200M",
              "--mmap", "1", "--mmap-bytes", "100M", "--fork", "1", "--udp", "1", "--timeout", "0"),
             ("stress-ng",),
         ),
