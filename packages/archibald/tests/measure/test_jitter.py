@@ -18,6 +18,7 @@ from archibald.errors import UsageError
 from archibald.measure.document import load_run
 from archibald.measure.jitter import JitterRequest, SleepState, resolved, sleep_states
 from archibald.measure.loads import LOADS
+from archibald.measure.records import JitterData
 from archibald.profile.model import Profile
 from archibald.tune.observe import recorded_sight
 from archibald.vm.selftest.pipewire import parse_cpu_list
@@ -116,6 +117,7 @@ def test_a_real_run_is_a_document(tmp_path, capsys):
     assert run_cli(["measure", "jitter", *words, "-o", str(target)]) == 0
     out = capsys.readouterr().out
     run = load_run(target)
+    assert isinstance(run.data, JitterData)
     assert [series.name for series in run.data.series] == ["idle", "hackbench"]
     for series in run.data.series:
         # Two seconds at 333 us are 6006 cycles; a machine that is overrun skips some.

@@ -9,8 +9,10 @@ import click
 
 from archibald.cli.common import EPILOG_EXAMPLES
 from archibald.cli.measuring import deliver, make_bench, measure_options, require_writable
+from archibald.errors import ExitCode
 
 if TYPE_CHECKING:
+    from archibald.measure.document import Run
     from archibald.measure.session import Bench
 
 
@@ -114,6 +116,97 @@ def jitter(
     with watching(duration_s, len(loads)) as on_look:
         run = measure_jitter(bench, request, on_look=on_look)
     deliver(run, common["output"], as_json=common["as_json"])
+
+
+@command.command(
+    name="virtual-jitter",
+    epilog=EPILOG_EXAMPLES + "  archibald measure virtual-jitter out/archibaldos-0.1.0.iso\n"
+    "  archibald measure virtual-jitter out/archibaldos-0.1.0.iso --kernel rt --load memory "
+    "--at-most 20",
+)
+@click.argument("image", type=click.Path(path_type=Path))
+@click.option(
+    "--kernel",
+    "kernels",
+    multiple=True,
+    metavar="NAME",
+    help="rt, generic or low-latency (generic with preempt=full threadirqs); may be "
+    "repeated. Default: rt, generic.",
+)
+@click.option(
+    "--load",
+    "load_names",
+    multiple=True,
+    metavar="NAME",
+    help="idle, fork, hackbench, udp, tmpfs, memory, files or block; may be repeated. "
+    "Default: all.",
+)
+@click.option(
+    "--cycles",
+    type=click.IntRange(100, 1_000_000),
+    default=4000,
+    show_default=True,
+    help="Wake-ups per boot, one per virtual millisecond.",
+)
+@click.option(
+    "--at-most",
+    "at_most_us",
+    type=click.IntRange(1, 1_000_000),
+    metavar="US",
+    help="Exit with 1 when a latency of the rt kernel is larger.",
+)
+@click.option(
+    "--console-logs",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Keep what the guests printed.",
+)
+@measure_options
+def virtual_jitter(
+    *, image: Path, kernels: tuple[str, ...], load_names: tuple[str, ...], cycles: int,
+    at_most_us: int | None, console_logs: Path | None, **common: Unpack[Common],
+) -> int:  # fmt: skip
+    """Compare the kernels of IMAGE (an ISO) where every run gives the same figures.
+
+    QEMU counts instructions as time, so neither the host nor its load is in the figures. Each
+    kernel boots once per load, about 30 s each.
+    """
+    from archibald.measure.virtual.compare import VirtualRequest, measure_virtual
+    from archibald.measure.virtual.guest import LOADS, find_load
+
+    request = VirtualRequest(
+        image,
+        tuple(dict.fromkeys(kernels or ("rt", "generic"))),
+        tuple(find_load(name) for name in dict.fromkeys(load_names or LOADS)),
+        cycles,
+        console_logs,
+    )
+    require_writable(common["output"], as_json=common["as_json"])
+    run = measure_virtual(_bench(common), request, on_boot=_say_boot)
+    deliver(run, common["output"], as_json=common["as_json"])
+    return _judged(run, at_most_us)
+
+
+def _say_boot(kernel: str, load: str, done: int, total: int) -> None:
+    text = f"boot {done + 1} of {total}: {kernel} kernel, {load}" if kernel else f"{total} boots"
+    click.echo(text, err=True)
+
+
+def _judged(run: Run, at_most_us: int | None) -> int:
+    from archibald.measure.records import VirtualJitterData
+
+    assert isinstance(run.data, VirtualJitterData)
+    late = [
+        row
+        for row in run.data.rows
+        if at_most_us is not None and row.kernel == "rt" and row.histogram.max_us > at_most_us
+    ]
+    for row in late:
+        click.echo(
+            f"the rt kernel under {row.load}: {row.histogram.max_us:.0f} us, over {at_most_us}",
+            err=True,
+        )
+    return ExitCode.FINDINGS if late else ExitCode.OK
 
 
 def _bench(common: Common) -> Bench:

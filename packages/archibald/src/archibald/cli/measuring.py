@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -86,7 +86,10 @@ def deliver(run: Run, output: Path | None, *, as_json: bool) -> None:
 
 def run_lines(run: Run) -> list[str]:
     """Return what a run says, for people: its figures, then remarks and doubts."""
-    lines = _jitter_table(run) if run.kind == "jitter" else _figure_lines(run)
+    from archibald.measure.document import Kind
+
+    tables = {Kind.JITTER: _jitter_table, Kind.VIRTUAL_JITTER: _virtual_table}
+    lines = tables.get(run.kind, _figure_lines)(run)
     lines += [f"note: {text}" for text in run.notes]
     return lines + [f"warning: {text}" for text in run.warnings]
 
@@ -113,12 +116,22 @@ def _jitter_table(run: Run) -> list[str]:
                 f"{found.mean_us:.1f}", str(found.overflow), str(found.cycles),
             )
         )  # fmt: skip
-    widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
     interval, priority = run.settings["interval_us"], run.settings["priority"]
-    return [
-        f"wake-up latency in us, every {interval} us, SCHED_FIFO {priority}",
-        *("  ".join(_cells(row, widths)) for row in rows),
-    ]
+    return [f"wake-up latency in us, every {interval} us, SCHED_FIFO {priority}", *_table(rows)]
+
+
+def _virtual_table(run: Run) -> list[str]:
+    from archibald.measure.records import VirtualJitterData
+    from archibald.measure.virtual.compare import table
+
+    assert isinstance(run.data, VirtualJitterData)
+    rows = [tuple(row) for row in table(run.data.rows)]
+    return ["wake-up latency in virtual us: largest (mean)", *_table(rows)]
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(_cells(row, widths)) for row in rows]
 
 
 def _cells(row: tuple[str, ...], widths: list[int]) -> list[str]:
