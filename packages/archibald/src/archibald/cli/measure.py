@@ -211,3 +211,63 @@ def _judged(run: Run, at_most_us: int | None) -> int:
 
 def _bench(common: Common) -> Bench:
     return make_bench(common["profile_path"], common["card"], common["user_name"], common["label"])
+
+
+_SERVER = click.option(
+    "--server", type=click.Choice(["auto", "pipewire", "jack"]), default="auto", show_default=True,
+    help="auto: PipeWire where it runs, else jackd.",
+)  # fmt: skip
+_JACK_SERVER = click.option(
+    "--jack-server", default="", metavar="NAME", help="A jackd with a name of its own (jackd -n)."
+)
+
+
+@command.command(
+    epilog=EPILOG_EXAMPLES + "  archibald measure latency\n"
+    "  archibald measure latency --quantum 32 --quantum 64 --quantum 128 "
+    "--play system:playback_1 --record system:capture_1"
+)
+@click.option(
+    "--quantum",
+    "quanta",
+    type=click.IntRange(8, 8192),
+    multiple=True,
+    metavar="FRAMES",
+    help="A quantum to measure at; may be repeated. Default: the one that runs.",
+)
+@click.option("--play", default="", metavar="PORT", help="The output that the cable comes from.")
+@click.option("--record", default="", metavar="PORT", help="The input that the cable goes to.")
+@click.option(
+    "--injected",
+    "injected_frames",
+    type=click.IntRange(0, 1_000_000),
+    default=0,
+    metavar="FRAMES",
+    help="A delay in the loop that is known; kept with the run.",
+)
+@_SERVER
+@_JACK_SERVER
+@measure_options
+def latency(
+    *, quanta: tuple[int, ...], play: str, record: str, injected_frames: int, server: str,
+    jack_server: str, **common: Unpack[Common],
+) -> None:  # fmt: skip
+    """How long sound takes out and back in (jack_iodelay), at one quantum or several.
+
+    With --play and --record through a cable between these ports; without them in a software loop,
+    which shows what the graph alone adds. The quantum is as it was afterwards, however it ends.
+    """
+    from archibald.measure.graph import find_graph
+    from archibald.measure.latency import LatencyRequest, check, measure_latency
+
+    request = LatencyRequest(tuple(dict.fromkeys(quanta)), play, record, injected_frames)
+    check(request)
+    require_writable(common["output"], as_json=common["as_json"])
+    bench = _bench(common)
+    graph = find_graph(bench.scene.sight, server, jack_server)
+    run = measure_latency(bench, graph, request, on_point=_say_point)
+    deliver(run, common["output"], as_json=common["as_json"])
+
+
+def _say_point(quantum: int, rate: int) -> None:
+    click.echo(f"latency: {quantum} frames at {rate} Hz", err=True)

@@ -110,7 +110,7 @@ def _boot_all(
     # The same programs in every guest, so that all start with the same memory.
     programs = source.with_libraries(names)
     total = len(chosen) * len(request.loads)
-    rows = []
+    rows: list[VirtualJitterRow] = []
     for name, kernel in chosen.items():
         vmlinuz = folder / f"vmlinuz-{name}"
         vmlinuz.write_bytes(source.content(f"/boot/vmlinuz-{kernel.release}"))
