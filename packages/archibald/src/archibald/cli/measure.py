@@ -271,3 +271,61 @@ def latency(
 
 def _say_point(quantum: int, rate: int) -> None:
     click.echo(f"latency: {quantum} frames at {rate} Hz", err=True)
+
+
+@command.command(
+    epilog=EPILOG_EXAMPLES + "  archibald measure xruns --duration 600\n"
+    "  archibald measure xruns --duration 300 --dsp-load 0.6"
+)
+@click.option(
+    "-d",
+    "--duration",
+    "duration_s",
+    type=click.IntRange(2, 86400),
+    default=60,
+    show_default=True,
+    metavar="S",
+    help="Seconds to count for.",
+)
+@click.option(
+    "--dsp-load",
+    type=click.FloatRange(0.01, 0.95),
+    metavar="SHARE",
+    help="Keep the graph busy for this share of each cycle, with filters of PipeWire's "
+    "filter-chain. Default: as busy as it is.",
+)
+@_SERVER
+@_JACK_SERVER
+@measure_options
+def xruns(
+    *, duration_s: int, dsp_load: float | None, server: str, jack_server: str,
+    **common: Unpack[Common],
+) -> None:  # fmt: skip
+    """Which client misses how many wake-ups, and how likely ten minutes without one are.
+
+    PipeWire counts per node, and is looked at once a second; jackd tells of each xrun.
+    """
+    from archibald.measure.graph import find_graph
+    from archibald.measure.xruns import XrunRequest, measure_xruns
+
+    require_writable(common["output"], as_json=common["as_json"])
+    bench = _bench(common)
+    graph = find_graph(bench.scene.sight, server, jack_server)
+    run = measure_xruns(
+        bench, graph, XrunRequest(duration_s, dsp_load), on_look=_Ticker(duration_s)
+    )
+    deliver(run, common["output"], as_json=common["as_json"])
+
+
+class _Ticker:
+    """Says once in a while how far it is."""
+
+    def __init__(self, duration_s: float) -> None:
+        self.duration_s, self.next_s = duration_s, 0.0
+
+    def __call__(self, elapsed_s: float, missed: int) -> None:
+        """Take the progress of a count."""
+        if elapsed_s >= self.next_s:
+            self.next_s = elapsed_s + 10
+            text = f"xruns: {elapsed_s:.0f} of {self.duration_s:.0f} s, {missed} missed wake-ups"
+            click.echo(text, err=True)

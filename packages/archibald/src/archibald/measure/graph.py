@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from archibald.errors import ArchibaldError, PreconditionError, ToolFailedError
@@ -18,7 +19,7 @@ from archibald.run import Runner, find_tool, if_killed, require_tools, run
 from archibald.tune.knobs.pipewire import SETTINGS_COMMAND
 from archibald.tune.live.control import Quantum
 from archibald.tune.live.gather import FORCE_QUANTUM, TOP_COMMAND
-from archibald.tune.live.model import parse_nodes
+from archibald.tune.live.model import Node, parse_nodes
 from archibald.tune.observe import Sight
 from archibald.tune.targets import Targets
 from archibald.vm.selftest.model import UnreadableError
@@ -79,10 +80,16 @@ class Graph(Protocol):
 
 @dataclass
 class PipeWire:
-    """The PipeWire of a user's session. ``words`` starts clients as that user."""
+    """The PipeWire of a user's session. ``words`` starts clients as that user.
+
+    ``root`` is where its programs see "/" (a chroot in tests), ``folder`` a place below it for
+    files that they read.
+    """
 
     sight: Sight
     words: Callable[[Sequence[str]], Command]
+    root: Path = Path("/")
+    folder: Path | None = None
     _quantum: Quantum = field(init=False)
 
     def __post_init__(self) -> None:
@@ -159,13 +166,16 @@ class PipeWire:
         """Link two ports."""
         self._ask("pw-link", source, target)
 
+    def nodes(self) -> list[Node]:
+        """Return the nodes with their times and counters; takes about a second."""
+        try:
+            return parse_nodes(self._ask(*TOP_COMMAND))
+        except ValueError:
+            return []
+
     def require_driver(self) -> None:
         """Raise unless a driver runs cycles."""
-        try:
-            nodes = parse_nodes(self._ask(*TOP_COMMAND))
-        except ValueError:
-            nodes = []
-        if not any(node.running and not node.follower for node in nodes):
+        if not any(node.running and not node.follower for node in self.nodes()):
             raise NoGraphError(
                 "the graph has no driver",
                 why="pw-top shows no node that runs cycles: there is no sound card, or nothing "

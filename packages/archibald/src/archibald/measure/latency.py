@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from archibald.errors import UsageError
+from archibald.errors import PreconditionError, UsageError
 from archibald.measure.clocks import without_sleep
 from archibald.measure.document import Kind, Run
 from archibald.measure.graph import Graph, connected, wait_for_ports
@@ -32,12 +32,32 @@ class LatencyRequest:
     record: str = ""
     injected_frames: int = 0
 
-    @property
-    def links(self) -> tuple[tuple[str, str], ...]:
-        """What has to be connected."""
-        if not self.play:
+    def links(self, graph: Graph) -> tuple[tuple[str, str], ...]:
+        """Return what has to be connected.
+
+        A software loop is the program's output at its own input; PipeWire does not delay that by a
+        cycle, so there it goes through the monitor of a sink. Raises PreconditionError without one.
+        """
+        if self.play:
+            return ((_OUT, self.play), (self.record, _IN))
+        if graph.name == "jack":
             return ((_OUT, _IN),)
-        return ((_OUT, self.play), (self.record, _IN))
+        play, record = monitored_sink(graph.ports())
+        return ((_OUT, play), (record, _IN))
+
+
+def monitored_sink(ports: Sequence[str]) -> tuple[str, str]:
+    """Return a sink's input and the monitor that repeats it. Raises PreconditionError."""
+    for port in ports:
+        node, _, name = port.rpartition(":")
+        monitor = f"{node}:{name.replace('playback_', 'monitor_')}"
+        if name.startswith("playback_") and monitor in ports:
+            return port, monitor
+    raise PreconditionError(
+        "there is no sink to loop through",
+        why="no sink of this PipeWire has a monitor",
+        next_step="connect an interface, or name ports with --play and --record",
+    )
 
 
 def check(request: LatencyRequest) -> None:
@@ -47,6 +67,11 @@ def check(request: LatencyRequest) -> None:
             "--play and --record go together", why="a loop has two ends",
             next_step="name both, or neither for the software loop",
         )  # fmt: skip
+
+
+def is_cable(request: LatencyRequest) -> bool:
+    """Say whether sound leaves the machine: not when it comes back from a monitor."""
+    return bool(request.play) and ":monitor_" not in request.record
 
 
 def measure_latency(
@@ -73,7 +98,7 @@ def measure_latency(
             point = _point(graph, request, on_point)
             points.append(point)
     data = LatencyData(
-        path="cable" if request.play else "software-loop",
+        path="cable" if is_cable(request) else "software-loop",
         method=f"jack_iodelay ({graph.name})",
         points=tuple(points),
         injected_frames=request.injected_frames,
@@ -103,8 +128,9 @@ def _point(
         refused = listen(0.3)
         if refused.refused:
             wait_until_settled(listen, where="")
-        wait_for_ports(graph, [port for link in request.links for port in link])
-        connected(graph, request.links)
+        links = request.links(graph)
+        wait_for_ports(graph, [port for link in links for port in link])
+        connected(graph, links)
         listen(0.5)
         graph.require_driver()
         found = wait_until_settled(listen, where=f"at {quantum} frames")
