@@ -329,3 +329,90 @@ class _Ticker:
             self.next_s = elapsed_s + 10
             text = f"xruns: {elapsed_s:.0f} of {self.duration_s:.0f} s, {missed} missed wake-ups"
             click.echo(text, err=True)
+
+
+@command.command(
+    epilog=EPILOG_EXAMPLES + "  archibald measure boot\n  archibald measure boot --json"
+)
+@measure_options
+def boot(**common: Unpack[Common]) -> None:
+    """How long the last boot took: phases, and the chain of units that decided (systemd)."""
+    from archibald.measure.boot import measure_boot
+
+    require_writable(common["output"], as_json=common["as_json"])
+    deliver(measure_boot(_bench(common)), common["output"], as_json=common["as_json"])
+
+
+@command.command(
+    epilog=EPILOG_EXAMPLES + "  archibald measure resources\n"
+    "  sudo archibald measure resources --duration 60"
+)
+@click.option(
+    "-d",
+    "--duration",
+    "duration_s",
+    type=click.IntRange(1, 86400),
+    default=10,
+    show_default=True,
+    metavar="S",
+    help="Seconds between the two looks.",
+)
+@measure_options
+def resources(*, duration_s: int, **common: Unpack[Common]) -> None:
+    """What the machine takes at rest: memory by service, CPU time, wake-ups of the CPUs."""
+    from archibald.measure.resources import measure_resources
+
+    require_writable(common["output"], as_json=common["as_json"])
+    run = measure_resources(_bench(common), duration_s)
+    deliver(run, common["output"], as_json=common["as_json"])
+
+
+@command.command(
+    epilog=EPILOG_EXAMPLES + "  archibald measure midi\n"
+    "  archibald measure midi --send /dev/snd/midiC1D0 --receive /dev/snd/midiC1D0 --count 1000"
+)
+@click.option(
+    "--send",
+    type=click.Path(path_type=Path),
+    metavar="PORT",
+    help="The raw MIDI device to send to. Default: the first one.",
+)
+@click.option(
+    "--receive",
+    type=click.Path(path_type=Path),
+    metavar="PORT",
+    help="The raw MIDI device that it comes back to. Default: the same one.",
+)
+@click.option(
+    "--count",
+    type=click.IntRange(1, 100_000),
+    default=200,
+    show_default=True,
+    help="Messages to send.",
+)
+@click.option(
+    "--interval",
+    "interval_ms",
+    type=click.IntRange(1, 10_000),
+    default=10,
+    show_default=True,
+    metavar="MS",
+    help="Milliseconds between two messages.",
+)
+@measure_options
+def midi(
+    *, send: Path | None, receive: Path | None, count: int, interval_ms: int,
+    **common: Unpack[Common],
+) -> None:  # fmt: skip
+    """How long a MIDI message takes out and back in, and how much that varies.
+
+    Through a cable from MIDI out to MIDI in, or through the ALSA sequencer with virtual ports:
+    sudo modprobe snd-virmidi; aconnect -l lists its ports, aconnect A B connects two of them.
+    """
+    from archibald.measure.midi import MidiRequest, find_port, measure_midi
+
+    require_writable(common["output"], as_json=common["as_json"])
+    bench = _bench(common)
+    out = send or receive or find_port()
+    request = MidiRequest(out, receive or out, count, interval_ms / 1000)
+    deliver(measure_midi(bench, request), common["output"], as_json=common["as_json"])
