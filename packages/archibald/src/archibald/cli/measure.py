@@ -7,9 +7,16 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
-from archibald.cli.common import EPILOG_EXAMPLES
-from archibald.cli.measuring import deliver, make_bench, measure_options, require_writable
-from archibald.errors import ExitCode
+from archibald.cli.common import EPILOG_EXAMPLES, print_json
+from archibald.cli.measuring import (
+    deliver,
+    keep,
+    make_bench,
+    measure_options,
+    require_writable,
+    run_lines,
+)
+from archibald.errors import ExitCode, PreconditionError
 
 if TYPE_CHECKING:
     from archibald.measure.document import Run
@@ -416,3 +423,60 @@ def midi(
     out = send or receive or find_port()
     request = MidiRequest(out, receive or out, count, interval_ms / 1000)
     deliver(measure_midi(bench, request), common["output"], as_json=common["as_json"])
+
+
+@command.command(
+    name="all",
+    epilog=EPILOG_EXAMPLES + "  archibald measure all\n"
+    "  archibald measure all --duration 300 --folder before --label 'before apply'",
+)
+@click.option(
+    "-d",
+    "--duration",
+    "duration_s",
+    type=click.IntRange(2, 86400),
+    default=20,
+    show_default=True,
+    metavar="S",
+    help="Seconds per load, and for each count.",
+)
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(),
+    metavar="DIR",
+    help="Where the runs' files go. Default: here.",
+)
+@_SERVER
+@_JACK_SERVER
+@measure_options
+def everything(
+    *, duration_s: int, folder: Path, server: str, jack_server: str, **common: Unpack[Common]
+) -> int:  # fmt: skip
+    """All of it, one after the other: jitter, latency, xruns, boot, resources, MIDI.
+
+    What this machine cannot give (no MIDI port, no server) is said and left out. Exit code 3 when
+    nothing could be measured. virtual-jitter is not of this machine, and not among them.
+    """
+    from archibald.measure.series import series
+
+    if common["output"] is not None:
+        raise click.UsageError("--output is for a single run; name a --folder")
+    require_writable(folder / "x", as_json=False)
+    bench = _bench(common)
+    done, left_out = [], {}
+    for name, measure in series(bench, duration_s, server, jack_server).items():
+        click.echo(f"{name} ...", err=True)
+        try:
+            run = measure()
+        except PreconditionError as error:
+            left_out[name] = {"what": error.what, "why": error.why, "next_step": error.next_step}
+            click.echo(f"{name}: left out: {error}", err=True)
+            continue
+        path = keep(run, folder)
+        done.append({"kind": name, "file": str(path)})
+        if not common["as_json"]:
+            click.echo("\n".join([f"== {name}", *run_lines(run), f"run: {path}", ""]))
+    if common["as_json"]:
+        print_json({"runs": done, "left_out": left_out})
+    return ExitCode.OK if done else ExitCode.REFUSED

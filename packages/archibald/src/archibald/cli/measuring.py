@@ -68,6 +68,15 @@ def require_writable(output: Path | None, *, as_json: bool) -> None:
         )  # fmt: skip
 
 
+def keep(run: Run, folder: Path) -> Path:
+    """Write a run into a folder under its own name, and return where."""
+    from archibald.measure.document import default_filename, write_run
+
+    path = folder / default_filename(run.kind, run.started)
+    write_run(run, path)
+    return path
+
+
 def deliver(run: Run, output: Path | None, *, as_json: bool) -> None:
     """Keep the run as a file, and print what it says."""
     from archibald.measure.document import default_filename, dump_run, write_run
