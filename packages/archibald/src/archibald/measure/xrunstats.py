@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from archibald.measure.records import XrunEvent
+from archibald.measure.special import poisson_at_least
 
 #: Missed wake-ups closer together than this are one dropout for the ear.
 CLUSTER_GAP_S = 0.05
@@ -86,24 +87,16 @@ def poisson_rate(count: int, observed_s: float, *, level: float = 0.95) -> Rate:
     tail = (1 - level) / 2
     if not count:
         return Rate(0, observed_s, 0.0, -math.log(1 - level) / observed_s)
-    low = _solve(lambda mean: _at_least(count, mean) - tail, 0.0, float(count))
+    low = _solve(lambda mean: poisson_at_least(count, mean) - tail, 0.0, float(count))
     high = _solve(
-        lambda mean: tail - (1 - _at_least(count + 1, mean)), float(count), 2.0 * count + 30
+        lambda mean: tail - (1 - poisson_at_least(count + 1, mean)), float(count), 2.0 * count + 30
     )
     return Rate(count, observed_s, low / observed_s, high / observed_s)
 
 
-def _at_least(count: int, mean: float) -> float:
-    """Return P(N >= count) of a Poisson variable."""
-    if mean <= 0:
-        return 0.0 if count else 1.0
-    terms = (math.exp(n * math.log(mean) - mean - math.lgamma(n + 1)) for n in range(count))
-    return 1 - math.fsum(terms)
-
-
 def _solve(function: Callable[[float], float], low: float, high: float) -> float:
     """Return where a rising function is 0, by bisection."""
-    for _ in range(200):
+    for _ in range(60):
         middle = (low + high) / 2
         if function(middle) < 0:
             low = middle
