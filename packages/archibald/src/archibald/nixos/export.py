@@ -26,7 +26,14 @@ _FLAKE = """\
         archibald.nixosModules.default
         ./hardware-configuration.nix
         {{
+          # Of a machine that has NixOS already, keep the value of its configuration.nix.
           system.stateVersion = "{state}";
+
+          {loader}
+
+          # Without it nobody can log in by a password, nor use sudo. Make one with: mkpasswd
+          # users.users.{user}.hashedPassword = "...";
+
           archibald.profile = {profile};
         }}
       ];
@@ -34,6 +41,16 @@ _FLAKE = """\
   }};
 }}
 """
+
+
+_SYSTEMD_BOOT = """\
+# For UEFI. Without it: archibald nixos export --grub /dev/sda
+          boot.loader.systemd-boot.enable = true;
+          boot.loader.efi.canTouchEfiVariables = true;"""
+
+_GRUB = """\
+# For BIOS: the disk that the machine starts from.
+          boot.loader.grub.device = {disk};"""
 
 
 def nix_string(text: str) -> str:
@@ -72,11 +89,12 @@ def _name(name: str) -> str:
     return name if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", name) else nix_string(name)
 
 
-def flake_text(profile: Profile, *, url: str) -> str:
+def flake_text(profile: Profile, *, url: str, grub: str = "") -> str:
     """Return the text of a ``flake.nix`` whose system is that of a profile.
 
-    ``url`` is where Nix finds the flake of archibald. Defaults are left out, and so is
-    ``image.mirror``, an address of the author's machine.
+    ``url`` is where Nix finds the flake of archibald; ``grub`` the disk of GRUB on a machine
+    without UEFI. Defaults are left out, and so is ``image.mirror``, an address of the author's
+    machine.
     """
     data = profile.model_dump(
         mode="json", exclude_defaults=True, exclude={"extends": True, "image": {"mirror"}}
@@ -87,5 +105,7 @@ def flake_text(profile: Profile, *, url: str) -> str:
         url=nix_string(url),
         host=_name(profile.system.hostname),
         state=STATE_VERSION,
+        loader=_GRUB.format(disk=nix_string(grub)) if grub else _SYSTEMD_BOOT,
+        user=_name(profile.users.name),
         profile=nix_literal(data, indent=10),
     )
