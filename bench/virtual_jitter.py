@@ -1,8 +1,8 @@
 """The kernels of an image in virtual time: the table and the chart of the documentation.
 
-    .venv/bin/python bench/virtual_jitter.py out/archibaldos-core-0.1.0.iso --markdown table.md --chart chart.svg
-    .venv/bin/python bench/virtual_jitter.py out/archibaldos-core-0.1.0.iso --quick     # two loads, two boots each
-    .venv/bin/python bench/virtual_jitter.py --from run.json --chart chart.svg          # of a run that was kept
+    .venv/bin/python bench/virtual_jitter.py IMAGE --markdown table.md --chart chart.svg
+    .venv/bin/python bench/virtual_jitter.py IMAGE --quick              # two loads, two kernels
+    .venv/bin/python bench/virtual_jitter.py --from run.json --chart chart.svg   # a run kept
 
 Every figure is the same on every run with the same image and the same QEMU. A full run boots 24
 times, about 20 to 60 s each. Exit codes are those of archibald measure virtual-jitter.
