@@ -89,14 +89,14 @@ class Bench:
             settings={"quantum": audio.quantum, "rate": audio.rate, **settings},
             data=data,
             results=figures_of(data),
-            notes=tuple(dict.fromkeys([*remarks.notes, *self._remarks()])),
+            notes=tuple(dict.fromkeys([*remarks.notes, *self._remarks(kind)])),
             warnings=tuple(dict.fromkeys(remarks.warnings)),
         )
 
-    def _remarks(self) -> Sequence[str]:
+    def _remarks(self, kind: Kind) -> Sequence[str]:
         machine = self.scene.machine
         where = machine.virtualization or machine.container
-        if not where:
+        if not where or kind is Kind.VIRTUAL_JITTER:
             return ()
         return (f"measured inside {where}: what the host does to this machine is in the figures",)
 

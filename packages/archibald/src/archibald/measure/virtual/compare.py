@@ -14,6 +14,7 @@ from archibald.measure.session import Bench, Clock, Notes
 from archibald.measure.virtual.collect import Kernel, Source, open_image, ram_disk
 from archibald.measure.virtual.guest import (
     INTERVAL_US,
+    LOADS,
     PRIORITY,
     PROGRAMS,
     GuestLoad,
@@ -106,8 +107,9 @@ def _boot_all(
     on_boot: OnBoot,
     runner: Runner,
 ) -> list[VirtualJitterRow]:
-    names = dict.fromkeys([*PROGRAMS, *(p for load in request.loads for p in load.programs)])
-    # The same programs in every guest, so that all start with the same memory.
+    # The same programs in every guest, whichever loads were chosen: the size of the RAM disk moves
+    # everything in memory, and with it the figures.
+    names = dict.fromkeys([*PROGRAMS, *(p for load in LOADS.values() for p in load.programs)])
     programs = source.with_libraries(names)
     total = len(chosen) * len(request.loads)
     rows: list[VirtualJitterRow] = []
