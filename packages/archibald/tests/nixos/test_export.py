@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from archibald.cli import nixos as nixos_cli
 from archibald.cli.common import cli, run_cli
 from archibald.nixos.evaluate import evaluate
-from archibald.nixos.export import flake_text, nix_literal, nix_string
+from archibald.nixos.export import flake_text, modules_text, nix_literal, nix_string
 from archibald.nixos.options import nix_input
 from archibald.profile.load import load_resolved
 from archibald.profile.model import Profile
@@ -54,6 +54,40 @@ def _read(tree, folder, texts):
         files.append(str(file))
     (folder / "read.nix").write_text(_READ, encoding="utf-8")
     return evaluate(folder / "read.nix", {"root": str(tree), "files": files})
+
+
+_READ_MODULES = """\
+{ input }:
+let
+  given = builtins.fromJSON (builtins.readFile input);
+  profile = import (given.root + "/nix/profile.nix");
+  modules = import (/. + given.file) { archibald.nixosModules.audio = "audio"; };
+  ours = builtins.elemAt modules 1;
+in
+{
+  count = builtins.length modules;
+  first = builtins.head modules;
+  resolved = profile.resolve ours.archibald.profile;
+  inherit (ours.users) users;
+}
+"""
+
+
+def test_modules_for_a_machine_hold_what_is_about_real_time(tree, tmp_path):
+    wanted = Profile.model_validate({
+        "audio": {"quantum": 64}, "realtime": {"watchdog": False, "nice_limit": -11},
+        "cpu": {"kernel_args": ["skew_tick=1"]}, "users": {"name": "singer"},
+    })  # fmt: skip
+    file = tmp_path / "modules.nix"
+    file.write_text(f"{{ archibald }}: [\n{modules_text(wanted, user='a b')}]\n", "utf-8")
+    (tmp_path / "read.nix").write_text(_READ_MODULES, "utf-8")
+    read = evaluate(tmp_path / "read.nix", {"root": str(tree), "file": str(file)})
+    assert (read["count"], read["first"]) == (2, "audio")
+    assert read["users"] == {"a b": {"extraGroups": ["audio"]}}
+    values = read["resolved"]["values"]
+    for table in ("audio", "realtime", "cpu"):
+        assert values[table] == getattr(wanted, table).model_dump(mode="json")
+    assert values["users"]["name"] == Profile().users.name
 
 
 @settings(

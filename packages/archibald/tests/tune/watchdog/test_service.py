@@ -20,7 +20,7 @@ from archibald.cli.common import cli
 from archibald.errors import ExitCode
 from archibald.tune.watchdog import service
 from archibald.tune.watchdog.canary import Canaries, CanaryError, canaries
-from archibald.tune.watchdog.model import Beat, Kind, Look, Sample, Thread, Watch
+from archibald.tune.watchdog.model import Beat, Event, Kind, Look, Sample, Thread, Watch
 
 #: A thread that takes CPU 1 whole at FIFO 50 until it is demoted. It cannot stay: it looks at the
 #: clock, the kernel ends it after 12 s of real-time CPU (RLIMIT_RTTIME), and an alarm after 15 s.
@@ -238,6 +238,19 @@ def test_without_the_right_it_says_so(monkeypatch, error, uid, why):
     assert why in found.why
     assert found.next_step
     assert found.exit_code is ExitCode.REFUSED
+
+
+def test_what_the_journal_has_is_not_printed_into_it_again(monkeypatch):
+    def one_event(*, said, ready, **_options):
+        ready({1})
+        said(Event(Kind.UNEXPLAINED, 1, 5.0, 0.9))
+
+    monkeypatch.setattr(service, "guard", one_event)
+    stdout = os.fstat(1)
+    for stream, times in ((f"{stdout.st_dev}:{stdout.st_ino}", 0), ("8:1", 1), ("", 1)):
+        monkeypatch.setenv("JOURNAL_STREAM", stream)
+        output = CliRunner().invoke(cli, ["watchdog"]).output
+        assert output.count("left ordinary programs waiting") == times
 
 
 @pytest.mark.parametrize("after", ["0", "-1", "nan", "inf", "1e9"])
