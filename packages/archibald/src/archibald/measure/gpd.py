@@ -1,0 +1,215 @@
+"""The generalized Pareto distribution, fitted to counts in bins.
+
+Excesses over a high threshold follow S(x) = (1 + xi x / sigma)^(-1/xi) for a large class of
+distributions (Pickands 1975; Balkema and de Haan 1974). Bins of 1 us are not points: each one
+contributes the probability of its interval, the overflow that of everything beyond. Treating bin
+centres as values biases the shape when sigma is a few bins wide.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+#: Below it maximum likelihood is not regular (Smith 1985); above it there is no mean.
+XI_RANGE = (-0.5, 1.5)
+
+_STEPS = 60
+
+
+class Cell(NamedTuple):
+    """``hits`` excesses lie in [low, high); ``high`` is infinite for what overflowed."""
+
+    low: float
+    high: float
+    hits: int
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Scale and shape, the log-likelihood, and whether the shape was held at its bound."""
+
+    sigma: float
+    xi: float
+    log_likelihood: float
+    at_bound: bool
+
+    def survival(self, x: float) -> float:
+        """Return P(excess >= x)."""
+        return math.exp(_log_survival(x, self.sigma, self.xi))
+
+
+def _log_survival(x: float, sigma: float, xi: float) -> float:
+    if x == math.inf:
+        return -math.inf
+    u = x / sigma
+    if abs(xi) < 1e-8:
+        return -u + xi * u * u / 2
+    z = xi * u
+    return -math.log1p(z) / xi if z > -1 else -math.inf
+
+
+def _gradient(x: float, sigma: float, xi: float) -> tuple[float, float]:
+    """Return the derivatives of log S by log sigma and by xi."""
+    u = x / sigma
+    z = 1 + xi * u
+    if abs(xi * u) < 1e-4:
+        return u / z, u * u / 2 - 2 * xi * u**3 / 3
+    return u / z, math.log(z) / xi**2 - u / (xi * z)
+
+
+class _Score(NamedTuple):
+    """Log-likelihood, its gradient, and the outer products of the gradients of single counts."""
+
+    value: float
+    sigma: float
+    xi: float
+    ss: float
+    sx: float
+    xx: float
+
+
+_IMPOSSIBLE = _Score(-math.inf, 0, 0, 1, 0, 1)
+
+
+def _score(cells: Sequence[Cell], log_sigma: float, xi: float) -> _Score:
+    sigma = math.exp(log_sigma)
+    value = gs = gx = ss = sx = xx = 0.0
+    for low, high, count in cells:
+        top = _log_survival(low, sigma, xi)
+        if top == -math.inf:
+            return _IMPOSSIBLE
+        ds, dx = _gradient(low, sigma, xi)
+        drop = _log_survival(high, sigma, xi) - top
+        if drop > -math.inf:
+            # P = S(low) - S(high); the common factor S(low) is taken out.
+            rest = math.exp(drop)
+            inside = -math.expm1(drop)
+            if inside <= 0:
+                return _IMPOSSIBLE
+            es, ex = _gradient(high, sigma, xi)
+            ds, dx = (ds - rest * es) / inside, (dx - rest * ex) / inside
+            top += math.log(inside)
+        value += count * top
+        gs, gx = gs + count * ds, gx + count * dx
+        ss, sx, xx = ss + count * ds * ds, sx + count * ds * dx, xx + count * dx * dx
+    return _Score(value, gs, gx, ss, sx, xx)
+
+
+def fit_cells(
+    cells: Sequence[Cell], *, start: tuple[float, float] | None = None, steps: int = _STEPS
+) -> Fit:
+    """Return the maximum-likelihood fit.
+
+    Scoring steps with the outer product of gradients, halved until they climb. ``start`` is
+    (sigma, xi) to begin from; ``steps`` limits the work.
+    """
+    if start is None:
+        start = (max(0.5, _mean(cells)), 0.05)
+    at = (math.log(start[0]), start[1])
+    now = _score(cells, *at)
+    if now.value == -math.inf:
+        at = (math.log(max(0.5, _mean(cells))), 0.05)
+        now = _score(cells, *at)
+    for _ in range(steps):
+        following, then = _climb(cells, at, now)
+        gained = then.value - now.value
+        at, now = following, then
+        if gained < 1e-7:
+            break
+    low, high = XI_RANGE
+    return Fit(math.exp(at[0]), at[1], now.value, not low + 1e-9 < at[1] < high - 1e-9)
+
+
+def _climb(
+    cells: Sequence[Cell], at: tuple[float, float], now: _Score
+) -> tuple[tuple[float, float], _Score]:
+    """Return the next point and its score; the same point when no step climbs."""
+    step_s, step_x = _direction(now, at[1])
+    scale = 1.0
+    for _ in range(25):
+        log_sigma = at[0] + scale * max(-1.0, min(1.0, step_s))
+        xi = max(XI_RANGE[0], min(XI_RANGE[1], at[1] + scale * max(-0.3, min(0.3, step_x))))
+        then = _score(cells, log_sigma, xi)
+        if then.value > now.value:
+            return (log_sigma, xi), then
+        scale /= 2
+    return at, now
+
+
+def _direction(now: _Score, xi: float) -> tuple[float, float]:
+    ridge = 1e-9 * (now.ss + now.xx)
+    ss, xx = now.ss + ridge, now.xx + ridge
+    determinant = ss * xx - now.sx * now.sx
+    step_s = (xx * now.sigma - now.sx * now.xi) / determinant
+    step_x = (ss * now.xi - now.sx * now.sigma) / determinant
+    held = (xi <= XI_RANGE[0] and step_x < 0) or (xi >= XI_RANGE[1] and step_x > 0)
+    return (now.sigma / ss, 0.0) if held else (step_s, step_x)
+
+
+def _mean(cells: Sequence[Cell]) -> float:
+    count = sum(cell.hits for cell in cells)
+    middles = (
+        (cell.low + (cell.high if cell.high < math.inf else 2 * cell.low)) / 2 * cell.hits
+        for cell in cells
+    )
+    return math.fsum(middles) / count
+
+
+def region(cells: Sequence[Cell], fit: Fit, drop: float) -> list[tuple[float, float]]:
+    """Return points (sigma, xi) on the edge of {log-likelihood >= maximum - drop}.
+
+    The range of a function over them is its profile-likelihood interval: with drop = 1.92 one of
+    95 % for independent excesses.
+    """
+    floor = fit.log_likelihood - drop
+    edge: list[tuple[float, float]] = []
+    for sign in (1, -1):
+        step, xi, log_sigma = 0.02, fit.xi, math.log(fit.sigma)
+        while step > 0.002:
+            following = xi + sign * step
+            if not XI_RANGE[0] <= following <= XI_RANGE[1]:
+                step /= 2
+                continue
+            best, score = _best_sigma(cells, log_sigma, following)
+            if score.value < floor:
+                step /= 2
+                continue
+            xi, log_sigma = following, best
+            edge += [(_edge(cells, best, xi, floor, way), xi) for way in (1, -1)]
+            step *= 1.3
+    edge += [(_edge(cells, math.log(fit.sigma), fit.xi, floor, way), fit.xi) for way in (1, -1)]
+    return edge
+
+
+def _best_sigma(cells: Sequence[Cell], log_sigma: float, xi: float) -> tuple[float, _Score]:
+    now = _score(cells, log_sigma, xi)
+    for _ in range(40):
+        if now.value > -math.inf:
+            break
+        log_sigma += 0.1
+        now = _score(cells, log_sigma, xi)
+    for _ in range(8):
+        step = max(-0.5, min(0.5, now.sigma / (now.ss + 1e-9)))
+        then = _score(cells, log_sigma + step, xi)
+        if then.value <= now.value + 1e-5:
+            break
+        log_sigma, now = log_sigma + step, then
+    return log_sigma, now
+
+
+def _edge(cells: Sequence[Cell], inside: float, xi: float, floor: float, way: int) -> float:
+    """Return the sigma at which the likelihood falls to ``floor``, by bisection."""
+    reach = 0.05
+    while _score(cells, inside + way * reach, xi).value > floor and reach < 4:
+        reach *= 2
+    low, high = 0.0, reach
+    for _ in range(8):
+        middle = (low + high) / 2
+        if _score(cells, inside + way * middle, xi).value > floor:
+            low = middle
+        else:
+            high = middle
+    return math.exp(inside + way * high)
