@@ -34,11 +34,11 @@ check: bootstrap ## Lint, types, layers, spelling, scripts and unit tests (minut
 	$(PYTEST) -m 'not vm and not torture and not slow' $(ARGS)
 
 test: bootstrap ## What check does, then build an image, boot it and look inside
-	@scripts/host-tools check build vm media
+	@scripts/host-tools check build vm media measure
 	$(PYTEST) -m 'not torture' $(ARGS)
 
 torture: bootstrap ## Everything: each firmware, variant and fault
-	@scripts/host-tools check build vm media
+	@scripts/host-tools check build vm media measure
 	$(PYTEST) $(ARGS)
 
 docs: bootstrap ## Write the generated documents in docs/reference

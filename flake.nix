@@ -14,11 +14,10 @@
       system = "x86_64-linux";
       pkgs = nixpkgs.legacyPackages.${system}.extend self.overlays.default;
 
-      # One module, however many of ours are imported.
-      packages = {
-        key = "archibald-packages";
-        nixpkgs.overlays = [ self.overlays.default ];
-      };
+      # A module with a key is taken once, however many of ours are imported: musnix and disko are
+      # functions, and would declare their options twice.
+      once = name: module: { key = "archibald-${name}"; imports = [ module ]; };
+      packages = once "packages" { nixpkgs.overlays = [ self.overlays.default ]; };
 
       module = path: { imports = [ packages path ]; };
 
@@ -39,20 +38,20 @@
       };
     in
     {
-      overlays.default = final: _previous: {
+      overlays.default = final: prev: {
         inherit (import ./nix/python.nix { inherit (final) lib python3Packages; })
           archibald hydramesh streamdb;
       };
 
       nixosModules = {
         default = everything;
-        audio = { imports = [ packages musnix.nixosModules.musnix ./nix/audio.nix ]; };
+        audio = { imports = [ packages (once "musnix" musnix.nixosModules.musnix) ./nix/audio.nix ]; };
         base = module ./nix/base.nix;
         desktop = module ./nix/desktop.nix;
         users = module ./nix/users.nix;
         hydramesh = module ./nix/hydramesh.nix;
         branding = module ./nix/branding.nix;
-        disk = { imports = [ packages disko.nixosModules.disko ./nix/disk.nix ]; };
+        disk = { imports = [ packages (once "disko" disko.nixosModules.disko) ./nix/disk.nix ]; };
         installer = module ./nix/installer.nix;
       };
 
@@ -87,6 +86,6 @@
         system = self.nixosConfigurations.archibaldOS.config.system.build.toplevel;
       };
 
-      formatter.${system} = pkgs.nixfmt;
+      formatter.${system} = pkgs.nixfmt-tree;
     };
 }

@@ -2,7 +2,9 @@
 """What a runaway real-time thread leaves to an ordinary one on the same CPU.
 
 Both spin on one CPU, one at FIFO 50, for three seconds; printed is the share of the CPU that each
-got, with each value of kernel.sched_rt_runtime_us (default: what is set now). As root:
+got, with each value of kernel.sched_rt_runtime_us (default: what is set now). Then the ordinary one
+asks for the CPU ten times a second only, as the watchdog's canaries do; printed is which share of
+the time it waited: the least and the most of any 0.4 s, and of any 2.2 s. As root:
 
     sudo bench/starvation.py 950000 -1
 
@@ -12,6 +14,7 @@ after 6 s of CPU (RLIMIT_RTTIME), and an alarm after 8 s.
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import resource
@@ -75,6 +78,41 @@ def measure() -> tuple[float, float]:
     return ordinary, fifo
 
 
+def _doze(report: int) -> None:
+    """Ask for the CPU ten times a second; report when it was due and came, as JSON."""
+    waits = []
+    end = time.monotonic() + _SPIN_S + 0.4
+    while (now := time.monotonic()) < end:
+        due = now + 0.1
+        time.sleep(0.1)
+        waits.append((due, time.monotonic()))
+    os.write(report, json.dumps(waits).encode())
+
+
+def _least_and_most(waits: list[tuple[float, float]], window_s: float) -> tuple[float, float]:
+    """Return the least and the greatest share of a window that was spent waiting."""
+    # The FIFO thread begins after half a second, and ends after _SPIN_S more.
+    start, end = waits[0][0] + 0.6, waits[0][0] + 0.4 + _SPIN_S - window_s
+    shares = []
+    while start < end:
+        stop = start + window_s
+        shares.append(sum(max(0.0, min(came, stop) - max(due, start)) for due, came in waits))
+        start += 0.05
+    return min(shares) / window_s, max(shares) / window_s
+
+
+def measure_canary() -> list[tuple[float, float]]:
+    """Return the least and greatest share that a dozing thread waited, in 0.4 s and in 2.2 s."""
+    read, write = os.pipe()
+    pids = [_child(lambda: _doze(write)), _child(_spin_at_fifo)]
+    os.close(write)
+    with os.fdopen(read) as stream:
+        waits = json.load(stream)
+    for pid in pids:
+        os.waitpid(pid, 0)
+    return [_least_and_most(waits, window_s) for window_s in (0.4, 2.2)]
+
+
 def main(values: list[str]) -> int:
     """Measure with each value, and put the setting back."""
     if os.geteuid() != 0 or len(os.sched_getaffinity(0)) < 2:
@@ -87,6 +125,8 @@ def main(values: list[str]) -> int:
             SETTING.write_text(value)
             ordinary, fifo = measure()
             print(f"sched_rt_runtime_us {value:>7}: ordinary {ordinary:.1%}, FIFO 50 {fifo:.1%}")
+            short, long = (f"{least:.0%} to {most:.0%}" for least, most in measure_canary())
+            print(f"  ten times a second: waits {short} of 0.4 s, {long} of 2.2 s")
     finally:
         SETTING.write_text(now)
     return 0

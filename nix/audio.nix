@@ -31,6 +31,7 @@ in
     boot.kernel.sysctl = cfg.settings.sysctl;
     boot.extraModprobeConfig = files."/etc/modprobe.d/archibald-realtime.conf";
 
+    # Forced, because musnix.enable sets its own; archibald.realtime.governor is the option for it.
     powerManagement.cpuFreqGovernor = lib.mkForce realtime.governor;
 
     security.rtkit.enable = realtime.rtkit;

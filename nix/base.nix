@@ -6,6 +6,8 @@ let
   inherit (cfg.values) desktop image system;
   support = import ./support.nix;
   onDemand = system.network == "on-demand";
+  networkd = !desktop.enable && system.network != "off";
+  overDefault = lib.mkOverride 900;
 in
 {
   imports = [ ./options.nix ./variants.nix ];
@@ -19,17 +21,25 @@ in
     console.useXkbConfig = lib.mkDefault true;
 
     # With a desktop NetworkManager, without one systemd-networkd; on demand neither starts at boot.
-    networking.useDHCP = lib.mkDefault false;
-    networking.networkmanager.enable = lib.mkDefault (desktop.enable && system.network != "off");
-    networking.useNetworkd = lib.mkDefault (!desktop.enable && system.network != "off");
-    systemd.services.NetworkManager = lib.mkIf (desktop.enable && onDemand) {
-      wantedBy = lib.mkForce [ ];
-    };
-    systemd.services.systemd-networkd = lib.mkIf (!desktop.enable && system.network != "off") {
-      wantedBy = lib.mkIf onDemand (lib.mkForce [ ]);
-      wants = [ "systemd-resolved.service" ];
-    };
-    systemd.network.networks = lib.mkIf (!desktop.enable && system.network != "off") {
+    # nixos-generate-config and images of NixOS have other defaults, and two defaults that differ
+    # are an error: these are a little stronger.
+    networking.useDHCP = overDefault false;
+    networking.networkmanager.enable = overDefault (support.networkManager cfg.values);
+    networking.useNetworkd = overDefault networkd;
+    # wait-online would pull the network manager in with whatever wants network-online.target;
+    # wpa_supplicant it starts by itself.
+    systemd.services = lib.mkMerge [
+      (lib.mkIf (support.networkManager cfg.values && onDemand)
+        (lib.genAttrs [ "NetworkManager" "NetworkManager-wait-online" "wpa_supplicant" ]
+          (_: { wantedBy = lib.mkForce [ ]; })))
+      (lib.mkIf networkd {
+        systemd-networkd = {
+          wantedBy = lib.mkIf onDemand (lib.mkForce [ ]);
+          wants = [ "systemd-resolved.service" ];
+        };
+      })
+    ];
+    systemd.network.networks = lib.mkIf networkd {
       "80-archibald" = {
         matchConfig = { Name = "en* eth*"; Type = "ether"; };
         linkConfig.RequiredForOnline = "no";
@@ -46,10 +56,13 @@ in
 
     hardware.enableRedistributableFirmware =
       lib.mkIf (builtins.elem "non-free-firmware" image.components) true;
-    nixpkgs.config.allowUnfree = lib.mkIf (builtins.elem "non-free" image.components) true;
+    # Conditions inside of nixpkgs.config are not looked at, so the condition is around it.
+    nixpkgs.config = lib.mkIf (builtins.elem "non-free" image.components) { allowUnfree = true; };
 
     environment.systemPackages =
       cfg.packagesFor (support.applications cfg.values ++ image.packages);
+    # NixOS links only folders that somebody has named into /run/current-system/sw.
+    environment.pathsToLink = [ "/share/soundfonts" ];
 
     # `archibald audit` compares the machine with this.
     environment.etc."archibald/profile.json".text = builtins.toJSON

@@ -35,6 +35,7 @@ in
     services.getty.greetingLine = "${escaped} \\n \\l";
 
     environment.systemPackages = lib.mkIf desktop.enable pictures;
+    environment.pathsToLink = lib.mkIf desktop.enable [ "/share/backgrounds" ];
 
     boot.plymouth.enable = lib.mkDefault desktop.enable;
     boot.plymouth.logo = picture "logo" 256;

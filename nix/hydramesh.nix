@@ -8,11 +8,44 @@ let
   project = (builtins.fromTOML (builtins.readFile ../packages/hydramesh/pyproject.toml)).project;
   hasProgram = project ? scripts && project.scripts ? hydramesh;
 
+  format = pkgs.formats.json { };
+  defaultFile = "/etc/hydramesh/config.json";
+  ownFile = toString cfg.configFile != defaultFile;
+  generated = format.generate "hydramesh.json" cfg.settings;
+
+  # In a file of your own the ports are not known here.
+  tcpPort = cfg.settings.port or 50051;
+  udpPort = cfg.settings.udp-port or 7777;
   lorawan = (cfg.settings.plugins or { }).lorawan or false;
-  open = cfg.openFirewall || cfg.firewallEnable;
+
+  confinement = ''
+    abi <abi/4.0>,
+    include <tunables/global>
+    ${cfg.package}/bin/hydramesh {
+      include <abstractions/base>
+      include <abstractions/nameservice>
+      include <abstractions/ssl_certs>
+      network inet,
+      network inet6,
+      network netlink raw,
+      unix,
+      /nix/store/** mr,
+      ${cfg.package}/bin/* ix,
+      ${toString cfg.configFile} r,
+      /var/lib/hydramesh/ r,
+      /var/lib/private/hydramesh/** rwk,
+      ${storage.library}/ r,
+      ${storage.library}/** rwk,
+    }
+  '';
 in
 {
-  imports = [ ./options.nix ];
+  imports = [
+    ./options.nix
+    (lib.mkAliasOptionModule
+      [ "services" "hydramesh" "firewallEnable" ]
+      [ "services" "hydramesh" "openFirewall" ])
+  ];
 
   options.services.hydramesh = {
     enable = mkOption {
@@ -30,7 +63,7 @@ in
     };
 
     settings = mkOption {
-      type = types.attrsOf types.anything;
+      inherit (format) type;
       default = { };
       example = { mode = "p2p"; udp-port = 7777; };
       description = "What `configFile` says, as an attribute set. Readable by everybody: no secrets.";
@@ -38,23 +71,22 @@ in
 
     configFile = mkOption {
       type = types.path;
-      default = "/etc/hydramesh/config.json";
-      description = "The configuration. The default file is made from `settings`.";
+      default = defaultFile;
+      example = "/run/secrets/hydramesh.json";
+      description = ''
+        The configuration. The default file is made from `settings`; one of your own has to be
+        readable for the service, and `settings` has to be left out then.
+      '';
     };
 
     openFirewall = mkOption {
       type = types.bool;
       default = false;
       description = ''
-        Open the ports that peers use: 50051/tcp (gRPC) and 7777/udp, and 5683/udp (CoAP) with the
-        plug-in lorawan.
+        Open the ports that peers use: `settings.port`/tcp (50051, gRPC), `settings.udp-port`/udp
+        (7777), and 5683/udp (CoAP) with `settings.plugins.lorawan`. Of a `configFile` of your own
+        the ports are not known: open them with `networking.firewall`.
       '';
-    };
-
-    firewallEnable = mkOption {
-      type = types.bool;
-      default = false;
-      description = "Another name of `openFirewall`.";
     };
 
     apparmorEnable = mkOption {
@@ -75,64 +107,75 @@ in
           message = "services.hydramesh.enable: HydraMesh ${project.version} has no service to start "
             + "yet: leave the option out";
         }
+        {
+          assertion = !(cfg.enable && ownFile) || cfg.settings == { };
+          message = "services.hydramesh.settings is written to ${defaultFile}, and the service reads "
+            + "services.hydramesh.configFile = ${toString cfg.configFile}: leave one of them out";
+        }
+        {
+          assertion = !(cfg.enable && ownFile && cfg.openFirewall);
+          message = "services.hydramesh.openFirewall opens the ports of services.hydramesh.settings, "
+            + "not those of ${toString cfg.configFile}: open these with networking.firewall";
+        }
       ];
     }
     (lib.mkIf cfg.enable {
-      environment.etc."hydramesh/config.json".text = builtins.toJSON cfg.settings;
+      environment.etc."hydramesh/config.json" = lib.mkIf (!ownFile) { source = generated; };
       environment.systemPackages = [ cfg.package ];
 
-      networking.firewall.allowedTCPPorts = lib.mkIf open [ 50051 ];
-      networking.firewall.allowedUDPPorts = lib.mkIf open ([ 7777 ] ++ (if lorawan then [ 5683 ] else [ ]));
+      networking.firewall.allowedTCPPorts = lib.mkIf cfg.openFirewall [ tcpPort ];
+      networking.firewall.allowedUDPPorts =
+        lib.mkIf cfg.openFirewall ([ udpPort ] ++ (if lorawan then [ 5683 ] else [ ]));
 
       systemd.services.hydramesh = {
         description = "HydraMesh, the peer mesh of the studio";
         wantedBy = [ "multi-user.target" ];
         after = [ "network.target" ];
+        # The path of the configuration stays the same when its content changes.
+        restartTriggers = lib.mkIf (!ownFile) [ generated ];
         serviceConfig = {
-          ExecStart = "${cfg.package}/bin/hydramesh serve --config ${cfg.configFile}";
+          ExecStart = "${cfg.package}/bin/hydramesh serve --config ${toString cfg.configFile}";
           DynamicUser = true;
           # Reads and writes the sample library.
           SupplementaryGroups = [ "audio" ];
           ReadWritePaths = [ "-${storage.library}" ];
           StateDirectory = "hydramesh";
+          StateDirectoryMode = "0700";
           UMask = "0007";
           Restart = "on-failure";
-          ProtectSystem = "strict";
-          ProtectHome = true;
-          ProtectKernelTunables = true;
-          ProtectKernelModules = true;
-          ProtectControlGroups = true;
-          PrivateTmp = true;
-          PrivateDevices = true;
-          NoNewPrivileges = true;
-          RestrictNamespaces = true;
-          RestrictSUIDSGID = true;
-          RestrictAddressFamilies = [ "AF_UNIX" "AF_INET" "AF_INET6" ];
-          LockPersonality = true;
+          RestartSec = 5;
+          AmbientCapabilities = "";
           CapabilityBoundingSet = "";
+          DevicePolicy = "closed";
+          LockPersonality = true;
+          NoNewPrivileges = true;
+          PrivateDevices = true;
+          PrivateTmp = true;
+          ProcSubset = "pid";
+          ProtectClock = true;
+          ProtectControlGroups = true;
+          ProtectHome = true;
+          ProtectHostname = true;
+          ProtectKernelLogs = true;
+          ProtectKernelModules = true;
+          ProtectKernelTunables = true;
+          ProtectProc = "invisible";
+          ProtectSystem = "strict";
+          RemoveIPC = true;
+          # netlink: which networks there are.
+          RestrictAddressFamilies = [ "AF_UNIX" "AF_INET" "AF_INET6" "AF_NETLINK" ];
+          RestrictNamespaces = true;
+          RestrictRealtime = true;
+          RestrictSUIDSGID = true;
           SystemCallArchitectures = "native";
-          SystemCallFilter = [ "@system-service" ];
+          SystemCallErrorNumber = "EPERM";
+          SystemCallFilter = [ "@system-service" "~@privileged" "~@resources" ];
         };
       };
     })
     (lib.mkIf (cfg.enable && cfg.apparmorEnable) {
       security.apparmor.enable = true;
-      security.apparmor.policies.hydramesh.profile = ''
-        abi <abi/4.0>,
-        include <tunables/global>
-        ${cfg.package}/bin/hydramesh {
-          include <abstractions/base>
-          include <abstractions/nameservice>
-          network inet,
-          network inet6,
-          network unix,
-          /nix/store/** mr,
-          ${cfg.package}/bin/* ix,
-          /etc/hydramesh/** r,
-          /var/lib/private/hydramesh/** rwk,
-          ${storage.library}/** rwk,
-        }
-      '';
+      security.apparmor.policies.hydramesh.profile = confinement;
     })
   ];
 }

@@ -35,9 +35,12 @@ let
     description = "${declared.description} Takes: ${declared.allowed}.";
   };
 
-  values = given.values // builtins.listToAttrs (map
+  # With what this configuration sets itself. Types do not say all that a profile promises (an option
+  # may want no element twice), so everything is checked again.
+  checked = profile.resolve (given.values // builtins.listToAttrs (map
     (table: { name = table; value = builtins.mapAttrs (name: _: cfg.${table}.${name}) model.tables.${table}; })
-    tableNames);
+    tableNames));
+  inherit (checked) values;
 
   settings = render {
     inherit values;
@@ -49,7 +52,8 @@ let
 
   problems =
     if given.problems != [ ] then given.problems
-    else profile.conflicts values ++ support.mistakes values ++ settings.problems
+    else if checked.problems != [ ] then checked.problems
+    else support.mistakes values ++ settings.problems
       ++ support.unsupportedWith (builtins.attrNames cfg.packageNames) values;
 
   # A Debian name → the package; names that nobody knows are assertions, so they are left out here.
@@ -119,7 +123,7 @@ in
 
     packagesFor = mkOption {
       type = types.raw;
-      default = names: builtins.concatMap packageOf names;
+      default = names: builtins.concatMap packageOf (support.withoutDoubles names);
       internal = true;
       readOnly = true;
       description = "From Debian names to packages.";

@@ -64,17 +64,20 @@ let
         problems = [ "${key} is ${toJSON value}; it takes ${declared.allowed}" ];
       };
 
+  # prefix: the name of the table; "" for the options outside of all tables.
   table = prefix: declared: data:
+    let under = name: if prefix == "" then name else "${prefix}.${name}";
+    in
     if !isAttrs data then {
       values = mapAttrs (_: o: o.default) declared;
       problems = [ "${prefix} is ${toJSON data}; it takes a table" ];
     } else
       let
-        read = mapAttrs (name: o: option "${prefix}.${name}" o data name) declared;
+        read = mapAttrs (name: o: option (under name) o data name) declared;
         unknown = filter (name: !(hasAttr name declared)) (attrNames data);
       in {
         values = mapAttrs (_: o: o.value) read;
-        problems = map (name: "${prefix}.${name} is no option of a profile") unknown
+        problems = map (name: "${under name} is no option of a profile") unknown
           ++ concatMap (name: read.${name}.problems) (attrNames declared);
       };
 
@@ -105,16 +108,25 @@ let
     if !allDifferent named then below ++ above
     else replaced ++ filter (v: nameOf v == null || !(elem (nameOf v) known)) above;
 
+  # What Nix says of a wrong file does not name it.
+  parsed = file: builtins.addErrorContext "while reading the profile ${toString file}"
+    (builtins.fromTOML (builtins.readFile file));
+
   readFrom = seen: file:
     let
-      data = builtins.fromTOML (builtins.readFile file);
+      data = parsed file;
       extends = data.extends or "";
-      base = builtins.dirOf file + "/${extends}";
+      base = if match "/.*" extends != null then /. + extends else builtins.dirOf file + "/${extends}";
       own = removeAttrs data [ "extends" ];
     in
     if elem (toString file) seen then
       throw "archibald: the profile ${toString file} extends itself through ${listed seen}"
-    else if !isString extends || extends == "" then own
+    # `resolve` says that it is wrong.
+    else if !isString extends then data
+    else if extends == "" then own
+    else if !(builtins.pathExists base) then
+      throw ("archibald: the profile ${toString file} extends ${extends}, which is not there; in a "
+        + "flake git has to know the file")
     else merge (readFrom (seen ++ [ (toString file) ]) base) own;
 
   # --- variants -------------------------------------------------------------------------------
@@ -190,7 +202,7 @@ rec {
   resolve = data:
     let
       rest = removeAttrs data (namesOfTables ++ [ "variant" ]);
-      root = table "profile" model.tables."" rest;
+      root = table "" model.tables."" rest;
       named = listToAttrs (map
         (name: { inherit name; value = table name model.tables.${name} (data.${name} or { }); })
         namesOfTables);

@@ -24,7 +24,7 @@ let
     } // extra);
 in
 rec {
-  # Not in nixpkgs. Version and hash are those of requirements.lock.
+  # Not in nixpkgs. Version and hash of this one and the next are those of requirements.lock.
   pyfastcdc = buildPythonPackage rec {
     pname = "pyfastcdc";
     version = "0.3.1";
@@ -34,8 +34,24 @@ rec {
       sha256 = "4d4bcc0b07a48f3f31221b5b863e1ac5ad27d6cb50891f6ed7e8af2fc666b091";
     };
     build-system = [ python3Packages.setuptools python3Packages.cython ];
-    dependencies = [ ];
+    dependencies = [ python3Packages.typing-extensions ];
+    # Without it a compiler's error gives a package without compiled code, which is slow.
+    env.PYFASTCDC_REQUIRE_CYTHON = "1";
     pythonImportsCheck = [ "pyfastcdc" ];
+  };
+
+  # nixpkgs has an older one, for its own LMDB; this one brings LMDB along, patched.
+  lmdb = buildPythonPackage rec {
+    pname = "lmdb";
+    version = "3.0.0";
+    pyproject = true;
+    src = python3Packages.fetchPypi {
+      inherit pname version;
+      sha256 = "06dda0723545e14d56ac7dcd6f582d9922c2ed5e16f1c3f8d0e670a96ec2ee65";
+    };
+    build-system = [ python3Packages.setuptools python3Packages.cffi python3Packages.patch-ng ];
+    dependencies = [ ];
+    pythonImportsCheck = [ "lmdb" ];
   };
 
   streamdb = application ../packages/streamdb [
@@ -43,7 +59,7 @@ rec {
     python3Packages.click
     python3Packages.crc32c
     python3Packages.cryptography
-    python3Packages.lmdb
+    lmdb
     python3Packages.mutagen
     pyfastcdc
     python3Packages.rich

@@ -1,7 +1,7 @@
 # What a profile asks that this base does not do, as sentences; the modules make them assertions.
 # Builtins only. No key is silently ignored: each is used by a module or looked at here.
 let
-  inherit (builtins) attrNames concatMap concatStringsSep elem filter hasAttr toJSON;
+  inherit (builtins) attrNames concatMap concatStringsSep elem filter listToAttrs toJSON;
   model = (import ./profile.nix).model;
   names = import ./packages.nix;
 
@@ -32,6 +32,21 @@ rec {
 
   # The nixpkgs attribute of a Debian package, dotted; null when nobody has looked it up.
   attribute = name: names.${name} or null;
+
+  # sc3-plugins stands for a SuperCollider with them; the plain one would be in its way.
+  withoutDoubles = list:
+    if elem "sc3-plugins" list then filter (name: name != "supercollider") list else list;
+
+  # Without a desktop systemd-networkd does it.
+  networkManager = values: values.desktop.enable && values.system.network != "off";
+
+  # Boot entries beside the default one: name → title in the boot menu.
+  bootTitles = values:
+    let inherit (values) image system;
+    in
+    listToAttrs (map (variant: { inherit (variant) name; value = variant.title; }) values.variant)
+    // (if image.generic_kernel && system.kernel == "rt" then { generic = "Ordinary kernel"; } else { })
+    // (if image.serial_console then { serial = "Serial console"; } else { });
 
   # Mistakes in a profile that both bases refuse.
   mistakes = values:

@@ -42,14 +42,16 @@ let
   };
 
   card = {
-    description = "The sound card's interrupts on the audio CPUs, and first";
+    description = "The sound card's interrupts on the audio CPUs, and first; other work elsewhere";
     documentation = [ "https://docs.kernel.org/core-api/irq/irq-affinity.html" ];
     # Wanted by nothing: the udev rule starts it when a card appears.
     after = [ "multi-user.target" ];
     serviceConfig = {
       # exec, not oneshot: the boot is over without it, and it takes a second.
       Type = "exec";
-      ExecStart = "${program} session start irq.card-affinity irq.card-priority";
+      ExecStart =
+        "${program} session start irq.card-affinity irq.audio-cpu irq.card-priority "
+        + "scheduler.workqueues";
       # 1: the kernel refused a change; 3: a machine with fewer CPUs than the profile names. Both are
       # findings of the audit, and no reason for a failed boot.
       SuccessExitStatus = "1 3";

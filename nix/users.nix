@@ -4,6 +4,7 @@
 let
   cfg = config.archibald;
   inherit (cfg.values) desktop users;
+  support = import ./support.nix;
 in
 {
   imports = [ ./options.nix ];
@@ -12,8 +13,11 @@ in
     users.users.${users.name} = {
       isNormalUser = true;
       description = users.full_name;
-      # Members of wheel use sudo with their password; only the live system asks for none.
-      extraGroups = users.groups ++ (if users.sudo then [ "wheel" ] else [ ]);
+      # Members of wheel use sudo with their password; only the live system asks for none. Members
+      # of networkmanager may add a network without one.
+      extraGroups = users.groups
+        ++ (if users.sudo then [ "wheel" ] else [ ])
+        ++ (if support.networkManager cfg.values then [ "networkmanager" ] else [ ]);
     };
 
     # Some groups of Debian do not exist here by themselves.

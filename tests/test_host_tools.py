@@ -158,7 +158,7 @@ def test_groups_are_joined_and_each_package_is_named_once(machine):
 def test_wrong_usage_names_the_groups(machine, argv):
     result = machine.host_tools(*argv)
     assert result.returncode == 2
-    assert "build check media vm window" in result.stderr
+    assert "build check measure media vm window" in result.stderr
     assert machine.asked_apt() == []
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import os
 import shutil
 import signal
 import sys
@@ -34,6 +35,7 @@ from compare_stores import Opened
 
 ROOT = Path(__file__).resolve().parents[3]
 DOCS = (ROOT / "docs/explanation/streamdb-benchmarks.md", ROOT / "packages/streamdb/README.md")
+CHART = ROOT / "docs/explanation/streamdb-benchmarks.png"
 #: What a run of a million documents takes on disk at most, and one of fewer documents.
 BYTES_PER_DOCUMENT, BYTES_PER_BLOB_ROUND = 12_000, 1 << 30
 
@@ -81,7 +83,7 @@ def options(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--from", dest="source", type=Path, metavar="FILE",
                         help="measure nothing: report an earlier --json")  # fmt: skip
     parser.add_argument("--write-docs", action="store_true",
-                        help="put the tables into the documentation")  # fmt: skip
+                        help="put tables and chart into the documentation")  # fmt: skip
     chosen = parser.parse_args(argv)
     chosen.documents = chosen.documents or (100_000 if chosen.quick else 1_000_000)
     chosen.rounds = chosen.rounds or (3 if chosen.quick else 5)
@@ -210,7 +212,7 @@ def measure(chosen: argparse.Namespace, work: Path) -> dict[str, Any]:
             "choose another folder with --work, or fewer documents"
         )
     others = ["numpy"] if any(name.endswith("-music") for name in chosen.names) else []
-    others += ["PIL"] if chosen.chart else []
+    others += ["PIL"] if chosen.chart or chosen.write_docs else []
     make_ready(chosen.stores, others, chosen.peers, say)
     opened = openers(chosen.stores)
     for name in chosen.stores:
@@ -267,7 +269,8 @@ def write_docs(figures: dict[str, Any], paths: Sequence[Path]) -> None:
     written = {}
     for path in paths:
         try:
-            written[path] = with_section(path.read_text(), section_of(figures))
+            chart = f"![The ratios as a chart]({os.path.relpath(CHART, path.parent)})"
+            written[path] = with_section(path.read_text(), f"{section_of(figures)}\n\n{chart}")
         except ValueError as error:
             raise Refused(f"{path} cannot be written: {error}") from None
     for path, text in written.items():
@@ -275,17 +278,23 @@ def write_docs(figures: dict[str, Any], paths: Sequence[Path]) -> None:
         say(f"written: {path}")
 
 
+def draw_chart(figures: dict[str, Any], path: Path) -> None:
+    """Write the chart; only this needs Pillow."""
+    from compare_chart import draw
+
+    draw(figures, path)
+
+
 def finish(chosen: argparse.Namespace, figures: dict[str, Any]) -> int:
     """Report, draw and write; return the exit code."""
     sys.stdout.write(report_of(figures))
     if chosen.chart:
-        from compare_chart import draw
-
-        draw(figures, chosen.chart)
+        draw_chart(figures, chosen.chart)
     if figures["interrupted"]:
         return 130
     if chosen.write_docs:
         write_docs(figures, DOCS)
+        draw_chart(figures, CHART)
     if figures["failed"]:
         return 4
     return 1 if any(not verdict["reached"] for verdict in figures["verdicts"]) else 0
@@ -302,7 +311,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _on_sigterm)
     try:
         if chosen.source:
-            if chosen.chart:
+            if chosen.chart or chosen.write_docs:
                 make_ready((), ["PIL"], chosen.peers, say)
             return finish(chosen, json.loads(chosen.source.read_text()))
         if work is None:

@@ -75,6 +75,7 @@ def _run(*argv: str | Path) -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
+        timeout=120,
     )
 
 

@@ -258,7 +258,7 @@ def test_a_store_in_use_is_not_repaired(store):
             db.repair()
         code = "import sys; from streamdb.repair import repair_store; repair_store(sys.argv[1])"
         other = subprocess.run(
-            [sys.executable, "-c", code, str(root)], capture_output=True, text=True
+            [sys.executable, "-c", code, str(root)], capture_output=True, text=True, timeout=120
         )
         assert "StoreBusy" in other.stderr
 

@@ -74,7 +74,10 @@ with StreamDB.open(sys.argv[1]) as db:
 
 def test_little_address_space_gives_a_smaller_map(tmp_path):
     said = subprocess.run(
-        [sys.executable, "-c", CRAMPED, str(tmp_path / "store")], capture_output=True, text=True
+        [sys.executable, "-c", CRAMPED, str(tmp_path / "store")],
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert said.returncode == 0, said.stderr
     assert 1 << 28 <= int(said.stdout) <= 4 << 30
@@ -84,3 +87,14 @@ def test_file_systems_are_known_by_their_mounts():
     mounts = Path("/proc/self/mountinfo").read_text()
     assert place.file_system_type(Path("/proc"), mounts) == "proc"
     assert place.file_system_type(Path("/proc"), "") == ""
+
+
+@pytest.mark.parametrize("readonly", [False, True])
+def test_an_emptied_index_is_named_and_left_alone(tmp_path, readonly):
+    with StreamDB.open(tmp_path / "store") as db:
+        db.write_document("a", b"1")
+    data = tmp_path / "store/index/data.mdb"
+    os.truncate(data, 0)
+    with pytest.raises(errors.CorruptData, match="is empty"):
+        StreamDB.open(tmp_path / "store", readonly=readonly)
+    assert data.stat().st_size == 0

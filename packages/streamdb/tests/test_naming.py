@@ -120,7 +120,7 @@ def test_another_process_sees_what_waits_at_once(root, monkeypatch):
             assert list(map(int, other.stdout.readline().split())) == wanted
             assert db.count("d/") == len(there)
         other.stdin.close()
-        assert other.wait() == 0
+        assert other.wait(timeout=60) == 0
         assert db.check().ok
 
 

@@ -43,10 +43,10 @@ def test_durations_are_those_that_sox_finds(originals, tmp_path):
         near = 0.08 if original.facts["codec"] == "mp3" else 1e-4
         if original.facts["codec"] == "mp3":
             text = f"lame --quiet --decode {path} {tmp_path / 'decoded.wav'}".split()
-            subprocess.run(text, check=True, capture_output=True)
+            subprocess.run(text, check=True, capture_output=True, timeout=120)
             path = tmp_path / "decoded.wav"
         result = subprocess.run(
-            ["sox", "--info", "-D", path], check=True, capture_output=True, text=True
+            ["sox", "--info", "-D", path], check=True, capture_output=True, text=True, timeout=120
         )
         duration = describe(original.data, original.name).metadata["duration"]
         assert duration == pytest.approx(float(result.stdout), abs=near), original.name

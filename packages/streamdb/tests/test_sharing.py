@@ -272,7 +272,7 @@ def test_processes_write_read_and_collect_at_once(db, root):
                 assert now.get(name) == (who + number).encode() * 3000
             seen = max(seen, len(names) - 6)
     for writer in writers:
-        _, said = writer.communicate()
+        _, said = writer.communicate(timeout=60)
         assert writer.returncode == 0, said
     assert db.count("") == 60
     assert db.gc().chunks_removed >= 0
@@ -309,7 +309,7 @@ def test_what_returned_is_seen_by_every_process_at_once(db, root):
         assert db.get("a") == f"theirs{n}".encode()
         assert db.get("a") == f"theirs{n}".encode()
     other.stdin.close()
-    assert other.wait() == 0
+    assert other.wait(timeout=60) == 0
 
 
 READER = """
@@ -330,7 +330,7 @@ def test_a_reader_that_was_killed_does_no_lasting_harm(root):
         db.delete("a")
         assert db.gc().waiting > 0
         reader.send_signal(signal.SIGKILL)
-        reader.wait()
+        reader.wait(timeout=60)
         assert db.gc().waiting == 0
         assert db.statistics().chunks == 0
         assert db.check().ok
@@ -355,7 +355,7 @@ def test_a_writer_that_was_killed_leaves_nothing_half(db, root):
     with StreamDB.open(root, readonly=False):
         pass
     writer.send_signal(signal.SIGKILL)
-    writer.wait()
+    writer.wait(timeout=60)
     db.write_document("b", b"2")
     assert db.search("") == ["a", "b"]
 

@@ -46,7 +46,7 @@ def queue(tmp_path):
     yield start, path
     for process in running:
         process.kill()
-        process.wait()
+        process.wait(timeout=60)
         if process.stdout is not None:
             process.stdout.close()
 

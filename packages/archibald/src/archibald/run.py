@@ -59,6 +59,18 @@ TOOL_PACKAGES: Mapping[str, str] = {
     "qemu-system-x86_64": "qemu-system-x86",
     "apt-ftparchive": "apt-utils",
     "nix-instantiate": "nix-bin",
+    "cyclictest": "rt-tests",
+    "hackbench": "rt-tests",
+    "dd": "coreutils",
+    "jack_iodelay": "jack-example-tools",
+    "jack_lsp": "jack-example-tools",
+    "jack_connect": "jack-example-tools",
+    "jack_bufsize": "jack-example-tools",
+    "jack_samplerate": "jack-example-tools",
+    "jack_cpu_load": "jack-example-tools",
+    "pw-link": "pipewire-bin",
+    "pw-jack": "pipewire-jack",
+    "aseqdump": "alsa-utils",
 }
 
 
@@ -198,6 +210,39 @@ def spawn(
         yield process
     finally:
         stop_process(process)
+
+
+@contextlib.contextmanager
+def if_killed(
+    argv: Sequence[str | os.PathLike[str]], *, env: Mapping[str, str] | None = None
+) -> Iterator[None]:
+    """Have a command run if this process dies inside the block, even by SIGKILL.
+
+    A shell waits for the end of a pipe, which the kernel closes with us. Leaving the block in any
+    other way tells it that there is nothing to do: cleaning up is then the block's own task.
+    """
+    words = [os.fspath(arg) for arg in argv]
+    log.debug("if killed: $ %s", shell_quoted(words))
+    ours, its = os.pipe()
+    try:
+        process = subprocess.Popen(
+            ["/bin/sh", "-c", 'read -r over || exec "$@"', "sh", *words],
+            env=build_environment(env), stdin=ours, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+    except BaseException:
+        os.close(its)
+        raise
+    finally:
+        os.close(ours)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            os.write(its, b"over\n")
+        os.close(its)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=5.0)
 
 
 def run(

@@ -148,6 +148,7 @@ def _tree(root, *, mtime: int) -> None:
     (root / "etc/link").symlink_to("file 1")
 
 
+@pytest.mark.slow
 def test_a_root_partition_made_later_is_the_same(plan, tmp_path):
     """Change times come from the clock, access times from whoever looked: neither may show."""
     made: list[bytes] = []

@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from archibald.nixos import check, evaluate
-from archibald.nixos.check import Check, check_all, evaluate_modules, own_profiles
+from archibald.nixos.check import Check, Tree, check_all, evaluate_modules, own_profiles
 from archibald.nixos.evaluate import NixError, NoFlakeError
 from archibald.nixos.keys import (
     BASELINE,
     assertions,
-    changed_profiles,
-    ignored_keys,
+    changes,
+    ignored,
+    other_values,
 )
 from archibald.nixos.nixtypes import (
     definitions_within,
@@ -46,32 +49,65 @@ def _by_name(found: list[Check]) -> dict[str, Check]:
     return {one.name: one for one in found}
 
 
-def test_this_tree_is_right(tree):
-    found = check_all(tree)
+def test_this_tree_is_right(tree, evaluated):
+    looked_at = Tree(tree, tuple(own_profiles(tree)), run, evaluated)
+    found = [check.check_syntax(tree, run), *(one(looked_at) for one in check._CHECKS)]
     assert [one for one in found if one.state != "ok"] == []
     assert len(found) == 10
     assert all(one.evidence for one in found)
 
 
 def test_every_key_of_the_model_is_tried():
-    assert set(options()) - set(changed_profiles()) == {"format", "extends", "storage.filesystem"}
-    for key, profile in changed_profiles().items():
-        load_resolved(json.dumps(profile).encode(), filename=key)
-        assert profile != BASELINE
+    # Two take a single value; what a profile extends is merged before a base sees it.
+    assert set(options()) - {change.key for change in changes()} == {
+        "format", "extends", "storage.filesystem"
+    }  # fmt: skip
+    assert [options()[key].schema["const"] for key in ("format", "storage.filesystem")]
+    for change in changes():
+        load_resolved(json.dumps(change.profile).encode(), filename=str(change))
+        assert change.profile != BASELINE
+
+
+def test_every_value_of_a_list_is_tried():
+    for key, option in options().items():
+        # Not all quanta go together with the others of the baseline.
+        if "enum" in option.schema and "quantum" not in key:
+            assert {*other_values(key), option.default} == set(option.schema["enum"])
+
+
+_REFUSED = {
+    'system.suite = "trixie"', 'image.mirror = "file:/srv/debian"',
+    'image.components = ["main", "contrib"]', 'apps.packages = ["unknown-synth"]',
+    'image.packages = ["unknown-synth"]', 'desktop.terminal = "unknown-terminal"',
+    'desktop.launcher = "unknown-launcher"', 'desktop.file_manager = "unknown-file-manager"',
+    'desktop.browser = "unknown-browser"', 'desktop.editor = "unknown-editor"',
+}  # fmt: skip
 
 
 def test_every_key_of_the_model_is_used_or_asserted(tree, evaluated):
     first = len(own_profiles(tree))
     systems = evaluated["systems"]
     baseline = systems[first + 1]
-    changed = dict(zip(changed_profiles(), systems[first + 2 :], strict=True))
+    changed = list(zip(changes(), systems[first + 2 :], strict=True))
     assert assertions(baseline) == []
-    assert ignored_keys(baseline, changed) == []
-    refused = {key: assertions(report) for key, report in changed.items() if assertions(report)}
-    assert set(refused) == {"system.suite", "image.mirror", "desktop.terminal", "desktop.launcher"}
-    for key, sentences in refused.items():
-        assert all(key in sentence and len(sentence) > 40 for sentence in sentences)
-    assert ignored_keys(baseline, {"a.key": baseline}) == ["a.key"]
+    assert ignored(baseline, changed) == []
+    refused = [(change, assertions(report)) for change, report in changed if assertions(report)]
+    assert {str(change) for change, _ in refused} == _REFUSED
+    for change, sentences in refused:
+        assert all(change.key in sentence and len(sentence) > 40 for sentence in sentences)
+
+
+def test_a_change_without_effect_is_named(tree, evaluated):
+    baseline = evaluated["systems"][len(own_profiles(tree)) + 1]
+    one, two = changes()[:2]
+    [sentence] = ignored(baseline, [(one, baseline)])
+    assert sentence == f"{one} is ignored: the same as the baseline"
+    other: dict[str, Any] = {"definitions": []}
+    same_key = replace(two, key=one.key)
+    assert ignored(baseline, [(one, other), (same_key, other)]) == [
+        f"{same_key} is ignored: the same as {one}"
+    ]
+    assert ignored(baseline, [(one, other), (replace(two, key="another"), other)]) == []
 
 
 def _definitions(report, *path):
@@ -131,6 +167,77 @@ def test_one_watchdog_is_enough(tree, evaluated):
         assert ours == ([["multi-user.target"]] if load_profile(path).realtime.watchdog else [])
 
 
+def _defined(report, prefix):
+    return {
+        ".".join(one["path"]).removeprefix(prefix + "."): one["value"]
+        for one in report["definitions"]
+        if ".".join(one["path"]).startswith(prefix + ".")
+    }
+
+
+def test_the_live_system_lets_nobody_in_over_the_network(evaluated):
+    live = evaluated["flake"]["systems"]["installer"]
+    assert _definitions(live, "services", "openssh", "enable") == [False]
+    [line] = _definitions(live, "services", "getty", "helpLine")
+    assert "audio-user" in line
+
+
+def test_the_network_waits_until_somebody_asks(tree, evaluated):
+    # NixOS' module for the network manager turns networking.wireless on: it needs wpa_supplicant.
+    late = {"NetworkManager", "NetworkManager-wait-online", "wpa_supplicant"}
+    reports = dict(zip(own_profiles(tree), evaluated["systems"], strict=False))
+    for path, report in reports.items():
+        services = {
+            one["path"][2]: one["priority"]
+            for one in report["definitions"]
+            if one["path"][0] == "systemd" and one["path"][3:] == ["wantedBy"] and not one["value"]
+        }
+        desktop = load_profile(path).desktop.enable
+        assert services.keys() == (late if desktop else {"systemd-networkd"}), path
+        assert set(services.values()) == {50}
+    live = evaluated["flake"]["systems"]["installer"]
+    assert _definitions(live, "networking", "networkmanager", "enable") == [True, True]
+    assert _definitions(live, "networking", "wireless", "enable") == []
+
+
+def test_the_user_may_do_what_the_profile_says(tree, evaluated):
+    for path, report in zip(own_profiles(tree), evaluated["systems"], strict=False):
+        profile = load_profile(path)
+        [groups] = _definitions(report, "users", "users", profile.users.name, "extraGroups")
+        wanted = {*profile.users.groups, *(["wheel"] if profile.users.sudo else [])}
+        managed = profile.desktop.enable and profile.system.network != "off"
+        assert set(groups) == {*wanted, *(["networkmanager"] if managed else [])}
+
+
+def test_every_entry_of_a_boot_menu_has_a_name(evaluated):
+    systems = evaluated["flake"]["systems"]
+    for name, option in (("archibaldOS", "boot.loader.grub.configurationName"),
+                         ("installer", "isoImage.configurationName")):  # fmt: skip
+        entries = _defined(systems[name], "specialisation")
+        titles = {key.partition(".")[0]: value for key, value in entries.items()
+                  if key.endswith(option)}  # fmt: skip
+        assert titles == {
+            "low-latency": "Low latency (16 frames)", "generic": "Ordinary kernel",
+            "serial": "Serial console",
+        }  # fmt: skip
+
+
+def test_each_module_brings_the_packages_it_needs(evaluated):
+    for name, report in evaluated["flake"]["modules"].items():
+        overlays = _definitions(report, "nixpkgs", "overlays")
+        assert len(overlays) == 1, name
+    assert len(_definitions(evaluated["flake"]["together"], "nixpkgs", "overlays")) == 1
+
+
+def test_supercollider_finds_its_plugins(evaluated):
+    [report] = [one for one in evaluated["systems"]
+                if "livecoding" in one["values"]["apps"]["groups"]][:1]  # fmt: skip
+    given = _definitions(report, "environment", "systemPackages")
+    packages = {package["package"] for value in given for package in value}
+    assert "supercollider-with-sc3-plugins" in packages
+    assert "supercollider" not in packages
+
+
 def test_encrypted_disks_are_luks2_without_a_key_in_the_store(tree, evaluated):
     everything = evaluated["systems"][len(own_profiles(tree))]
     layout = {tuple(one["path"][2:]): one["value"] for one in everything["definitions"]
@@ -170,7 +277,7 @@ def _change(copy: Path, file: str, old: str, new: str) -> None:
          "is discarded"),
         ("nix/hydramesh.nix", "wantedBy = [", "wantBy = [", "option names", "wantBy"),
         ("nix/users.nix", "description = users.full_name;", "", "profile keys",
-         "users.full_name is ignored"),
+         'users.full_name = "Anna" is ignored'),
         ("nix/desktop.nix", "pkgs.waybar", "pkgs.waybaar", "evaluation", "waybaar"),
         ("nix/packages.nix", '"ardour"', '"ardor"', "evaluation", "ardor"),
         ("nix/packages.nix", "htop =", 'mine = "mine"; htop =', "package attributes", "mine"),
@@ -179,6 +286,10 @@ def _change(copy: Path, file: str, old: str, new: str) -> None:
         ("nix/profile.json", '"default": 96000', '"default": 48000', "profile options",
          "make docs"),
         ("flake.nix", "disk = { imports", "discs = { imports", "evaluation", "disk"),
+        ("flake.nix", '(once "musnix" musnix.nixosModules.musnix)', "musnix.nixosModules.musnix",
+         "evaluation", "musnix.standIn is declared twice"),
+        ("nix/base.nix", 'system.network == "on-demand"', "true", "profile keys",
+         'system.network = "on" is ignored: the same as the baseline'),
         ("flake.nix", "vm = self", "vn = self", "flake", "packages lacks vm"),
         ("flake.nix", "nixos-unstable", "nixos-26.05", "lock", "nixpkgs: flake.nix says"),
         ("flake.lock", "sha256-oPX", "md5-oPX", "lock", "narHash"),
@@ -305,6 +416,16 @@ def test_the_copy_of_the_option_list_holds_what_is_used_and_no_more(tree, evalua
 def test_the_reviewed_list_is_sorted_and_without_repetition():
     names = check.attributes()
     assert names == sorted(set(names))
+
+
+def test_packages_of_others_have_the_dependencies_that_they_say(tree, evaluated):
+    recipes = evaluated["flake"]["recipes"]
+    own = {folder.name for folder in (tree / "packages").iterdir()}
+    assert recipes.keys() - own == {"lmdb", "pyfastcdc"}
+    for name in recipes.keys() - own:
+        wanted = [text for text in metadata.requires(name) or [] if "extra ==" not in text]
+        given = [text.rpartition(".")[2] for text in recipes[name]["dependencies"]]
+        assert given == [check._requirement_name(text) for text in wanted], name
 
 
 def test_the_hash_of_the_package_from_pypi_is_the_locked_one(tree):

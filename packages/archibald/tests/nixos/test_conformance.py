@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from archibald.errors import ArchibaldError
 from archibald.nixos.conformance import compare, render_all
-from archibald.nixos.evaluate import evaluate
+from archibald.nixos.evaluate import NixError, evaluate
 from archibald.nixos.options import nix_input, posix_pattern, profile_options_text
 from archibald.profile.load import load_profile, load_resolved, parse_profile
 from archibald.profile.model import Profile
@@ -93,7 +93,7 @@ def test_a_wrong_value_is_refused_by_both_with_the_key(tree, data):
     ("document", "words"),
     [
         ({"audio": {"quantm": 32}}, "audio.quantm is no option"),
-        ({"sound": {}}, "profile.sound is no option"),
+        ({"sound": {}}, "sound is no option"),
         ({"audio": 3}, "audio is 3; it takes a table"),
         ({"variant": 3}, "variant is no list"),
         ({"variant": [{"title": "x"}]}, "name is missing"),
@@ -212,6 +212,23 @@ def test_a_profile_that_extends_itself_is_refused(tree, tmp_path):
     file.write_text('extends = "round.toml"\n')
     with pytest.raises(Exception, match="extends itself"):
         _read_by_nix(tree, tmp_path, [file])
+
+
+def test_what_a_profile_extends_has_to_be_a_file(tree, tmp_path):
+    files = [tmp_path / "none.toml", tmp_path / "number.toml"]
+    files[0].write_text('extends = "missing.toml"\n')
+    files[1].write_text("extends = 1\n")
+    with pytest.raises(NixError, match=r"extends missing\.toml, which is not there"):
+        _read_by_nix(tree, tmp_path, files[:1])
+    [found] = _read_by_nix(tree, tmp_path, files[1:])
+    assert found["problems"] == ["extends is 1; it takes any text"]
+
+
+def test_the_place_of_what_is_extended_may_be_whole(tree, tmp_path):
+    (tmp_path / "base.toml").write_text("[audio]\nrate = 48000\n")
+    (tmp_path / "mine.toml").write_text(f'extends = "{tmp_path}/base.toml"\n')
+    [found] = _read_by_nix(tree, tmp_path, [tmp_path / "mine.toml"])
+    assert found["values"]["audio"]["rate"] == 48000
 
 
 _MATCH = """\

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from archibald.cli import nixos as nixos_cli
 from archibald.cli.common import cli, run_cli
 from archibald.nixos.evaluate import evaluate
-from archibald.nixos.export import flake_text, nix_literal, nix_string
+from archibald.nixos.export import flake_text, modules_text, nix_literal, nix_string
 from archibald.nixos.options import nix_input
 from archibald.profile.load import load_resolved
 from archibald.profile.model import Profile
@@ -54,6 +54,40 @@ def _read(tree, folder, texts):
         files.append(str(file))
     (folder / "read.nix").write_text(_READ, encoding="utf-8")
     return evaluate(folder / "read.nix", {"root": str(tree), "files": files})
+
+
+_READ_MODULES = """\
+{ input }:
+let
+  given = builtins.fromJSON (builtins.readFile input);
+  profile = import (given.root + "/nix/profile.nix");
+  modules = import (/. + given.file) { archibald.nixosModules.audio = "audio"; };
+  ours = builtins.elemAt modules 1;
+in
+{
+  count = builtins.length modules;
+  first = builtins.head modules;
+  resolved = profile.resolve ours.archibald.profile;
+  inherit (ours.users) users;
+}
+"""
+
+
+def test_modules_for_a_machine_hold_what_is_about_real_time(tree, tmp_path):
+    wanted = Profile.model_validate({
+        "audio": {"quantum": 64}, "realtime": {"watchdog": False, "nice_limit": -11},
+        "cpu": {"kernel_args": ["skew_tick=1"]}, "users": {"name": "singer"},
+    })  # fmt: skip
+    file = tmp_path / "modules.nix"
+    file.write_text(f"{{ archibald }}: [\n{modules_text(wanted, user='a b')}]\n", "utf-8")
+    (tmp_path / "read.nix").write_text(_READ_MODULES, "utf-8")
+    read = evaluate(tmp_path / "read.nix", {"root": str(tree), "file": str(file)})
+    assert (read["count"], read["first"]) == (2, "audio")
+    assert read["users"] == {"a b": {"extraGroups": ["audio"]}}
+    values = read["resolved"]["values"]
+    for table in ("audio", "realtime", "cpu"):
+        assert values[table] == getattr(wanted, table).model_dump(mode="json")
+    assert values["users"]["name"] == Profile().users.name
 
 
 @settings(
@@ -155,11 +189,15 @@ def test_export_away_from_the_source_needs_an_address(tmp_path, monkeypatch, cap
     assert run_cli(["nixos", "export", "--flake", "path:/x"]) == 0
 
 
-def test_check_prints_every_answer(invoke):
-    result = invoke("check")
+def test_check_answers_for_programs(invoke):
+    result = invoke("check", "--json")
     assert result.exit_code == 0, result.output
-    assert result.output.count("ok ") == 10
-    assert "conformance: 3 profiles, 6 boot entries" in result.output
+    answer = json.loads(result.output)
+    assert answer["ok"] is True
+    assert len(answer["checks"]) == 10
+    [conformance] = [one for one in answer["checks"] if one["name"] == "conformance"]
+    assert conformance["state"] == "ok"
+    assert conformance["evidence"] == "3 profiles, 6 boot entries"
 
 
 def test_check_ends_with_1_and_says_what_is_wrong(copy):
@@ -167,9 +205,24 @@ def test_check_ends_with_1_and_says_what_is_wrong(copy):
     path.write_text(path.read_text().replace("950000", "1"))
     result = CliRunner().invoke(cli, ["nixos", "check", str(copy)], standalone_mode=False)
     assert result.return_value == 1
+    assert result.output.count("ok ") == 9
     assert "- archibald.toml: default: sysctls" in result.output
-    answer = CliRunner().invoke(cli, ["nixos", "check", "--json", str(copy)])
-    assert json.loads(answer.output)["ok"] is False
+
+
+@pytest.mark.parametrize("disk", ["sda", "/dev/", "/dev/sda; reboot", '/dev/"x'])
+def test_grub_takes_a_disk(invoke, disk):
+    result = invoke("export", "--grub", disk)
+    assert result.exit_code == 2
+    assert "it takes a path such as /dev/sda" in result.output
+
+
+def test_an_export_has_a_boot_loader_and_says_what_to_add(invoke):
+    text = invoke("export", "--profile", "profiles/core.toml").output
+    assert "boot.loader.systemd-boot.enable = true;" in text
+    assert '# users.users.audio-user.hashedPassword = "...";' in text
+    text = invoke("export", "--profile", "profiles/core.toml", "--grub", "/dev/sda").output
+    assert 'boot.loader.grub.device = "/dev/sda";' in text
+    assert "systemd-boot" not in text
 
 
 def test_without_nix_the_next_step_is_the_command_that_installs_it(toolbox, tree, capsys):

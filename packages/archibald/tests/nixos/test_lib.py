@@ -52,6 +52,16 @@ in
     { imports = [ { key = "k"; list = [ "a" ]; } { key = "k"; list = [ "a" ]; } ]; }
   ];
   places = value "list" [ { imports = [ { list = [ "a" ]; } { list = [ "b" ]; } ]; } ];
+  inConfig = builtins.tryEval (outside [ { nixpkgs.config.allowUnfree = mkIf true true; } ]);
+  aroundConfig = outside [ { nixpkgs.config = mkIf true { allowUnfree = true; }; } ];
+  twice = builtins.tryEval (system [ { options.x = mkOption { type = types.str; }; } ]).declared;
+  alias = value "x" [ (lib.mkAliasOptionModule [ "other" "y" ] [ "x" ]) { other.y = 5; } ];
+  noAlias = value "x" [ (lib.mkAliasOptionModule [ "other" "y" ] [ "x" ]) ];
+  asked = map (d: d.value) ((system [
+    { a.b = 1; }
+    { a = mkIf false { b = 2; }; }
+    { a.b = mkForce 3; }
+  ]).definitionsOf [ "a" "b" ]);
   outside = outside [
     { services.a = { b = mkForce 1; c = mkIf false 2; }; }
     { config = mkIf false { services.d = 1; }; }
@@ -74,6 +84,7 @@ def cases(tree, tmp_path_factory):
     [
         ("default", 1), ("defined", 2), ("forced", 3), ("weak", 4), ("same", 2), ("off", 1),
         ("on", 7), ("around", 8), ("lists", ["a", "b"]), ("lostList", ["b"]),
+        ("alias", 5), ("noAlias", 1),
         ("sets", {"a": 1, "b": 2}), ("imported", ["a"]), ("places", ["a", "b"]),
     ],
 )  # fmt: skip
@@ -94,3 +105,16 @@ def test_definitions_of_other_options_are_listed_where_they_hold(cases):
         [["services", "e"], 100, [1]],
         [["services", "f"], 100, {}],
     ]
+
+
+def test_nixos_does_not_look_for_conditions_inside_of_the_configuration_of_nixpkgs(cases):
+    assert cases["inConfig"] == {"success": False, "value": False}
+    assert cases["aroundConfig"] == [[["nixpkgs", "config", "allowUnfree"], 100, True]]
+
+
+def test_an_option_is_declared_once(cases):
+    assert cases["twice"] == {"success": False, "value": False}
+
+
+def test_the_definitions_of_one_option_can_be_asked_for(cases):
+    assert cases["asked"] == [1, 3]

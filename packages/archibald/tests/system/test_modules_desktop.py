@@ -77,6 +77,11 @@ class TestDesktop:
         assert "vt = 1" in text(Profile(), "/etc/greetd/config.toml")
         assert 'user = "audio-user"' in text(Profile(), "/etc/greetd/config.toml")
 
+    def test_programs_of_the_desktop_get_the_limits(self):
+        """As those of a console do: Debian's file for greetd leaves pam_limits out."""
+        assert "session required pam_limits.so\n" in text(Profile(), "/etc/pam.d/greetd")
+        assert "/etc/pam.d/greetd" not in rendered_tree(compose(core()))
+
     def test_without_autologin_it_asks(self):
         profile = Profile(desktop=Desktop(autologin=False))
         assert "initial_session" not in text(profile, "/etc/greetd/config.toml")
@@ -173,6 +178,17 @@ class TestApps:
     def test_fluidsynth_does_not_start_at_log_in(self):
         assert states(core(apps=Apps(groups=["synth"])))["fluidsynth.service"] == "disabled"
         assert "fluidsynth.service" not in states(core())
+
+    def test_the_name_server_of_erlang_is_for_this_machine_only(self):
+        profile = core(apps=Apps(groups=["livecoding"]))
+        assert states(profile)["epmd.service"] == "disabled"
+        socket = text(profile, "/etc/systemd/system/epmd.socket.d/archibald.conf")
+        # An empty line takes Debian's address away, which is every one.
+        assert socket.splitlines()[-4:] == [
+            "[Socket]", "ListenStream=", "ListenStream=127.0.0.1:4369", "ListenStream=[::1]:4369",
+        ]  # fmt: skip
+        without = Apps(groups=["livecoding"], exclude=["sonic-pi"])
+        assert "epmd.socket" not in states(core(apps=without))
 
 
 class TestOthers:

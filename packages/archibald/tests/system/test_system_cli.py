@@ -56,6 +56,7 @@ def test_show_one_kind(capsys, profile):
 def test_show_as_tables_on_a_terminal(capsys, profile, monkeypatch):
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("TERM", "xterm")
     code, out, _ = archibald(capsys, "show", "-p", profile, "--kind", "kernel-arg")
     assert code == ExitCode.OK
     assert "cpufreq.default_governor=performance" in out

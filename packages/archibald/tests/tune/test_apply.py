@@ -293,6 +293,24 @@ def test_drift_after_an_update(scene):
     assert (found.kernel_then, found.kernel_now) == ("7.2.12-arm64-rt", "7.3.0-arm64")
 
 
+def test_what_a_boot_sets_anew_has_not_drifted(scene):
+    it = scene("raspberry-pi")
+    targets, history = Targets(it.sight), _journal(it.sight.root)
+    _apply(it)
+    it.sight.path("/proc/sys/kernel/random/boot_id").write_text("another\n")
+    found = drift(history.history(), it.again(), targets)
+    assert found is not None
+    # Interrupts end with a boot; here a service has set them to the same again.
+    assert any(s.state == "gone" for s in standings(history.history(), it, targets))
+    assert not found
+    irq = it.sight.path("/proc/irq/34/smp_affinity_list")
+    irq.write_text("0-3\n")
+    found = drift(history.history(), it.again(), targets)
+    assert found is not None
+    assert [(s.entry.change.target, s.state) for s in found.lost] == [("34", "gone")]
+    assert found.worse == ("irq.card-affinity",)
+
+
 _VALUES = st.integers(min_value=0, max_value=50)
 _OPERATIONS = st.lists(
     st.one_of(

@@ -14,7 +14,9 @@ from archibald.cli import tuning
 from archibald.cli.common import run_cli
 from archibald.profile.load import canonical_json
 from archibald.profile.model import Profile
+from archibald.system.modules.identity import PROFILE_PATH
 from archibald.tune.knobs import all_pages
+from archibald.tune.persist import OWN_PROFILE
 
 from .conftest import NAMES
 
@@ -212,15 +214,14 @@ def test_session_of_a_machine_without_a_card(archibald, machine):
     assert "ExecStart=/" in archibald("session", "unit").out
 
 
-def test_the_profile_of_the_system_is_found_where_images_and_where_nixos_keep_it(
-    tmp_path, monkeypatch
-):
-    image, nixos = tmp_path / "usr.json", tmp_path / "etc.json"
-    monkeypatch.setattr(tuning, "EMBEDDED_PROFILES", (image, nixos))
+def test_the_profile_of_the_system_is_the_applied_one_or_that_of_the_image(tmp_path, monkeypatch):
+    assert [str(place) for place in tuning.EMBEDDED_PROFILES] == [OWN_PROFILE, PROFILE_PATH]
+    applied, image = tmp_path / "etc.json", tmp_path / "usr.json"
+    monkeypatch.setattr(tuning, "EMBEDDED_PROFILES", (applied, image))
     monkeypatch.chdir(tmp_path)
     assert tuning.chosen_profile(None)[0] == Profile()
     wanted = Profile.model_validate({"audio": {"quantum": 64}})
-    nixos.write_bytes(canonical_json(wanted))
-    assert tuning.chosen_profile(None) == (wanted, str(nixos))
-    image.write_bytes(canonical_json(Profile()))
-    assert tuning.chosen_profile(None)[1] == str(image)
+    image.write_bytes(canonical_json(wanted))
+    assert tuning.chosen_profile(None) == (wanted, str(image))
+    applied.write_bytes(canonical_json(Profile()))
+    assert tuning.chosen_profile(None)[1] == str(applied)

@@ -16,9 +16,8 @@ from archibald.tune.knobs.limits import group_members
 from archibald.tune.knobs.pipewire import parse_profiler
 from archibald.tune.knobs.scheduler import mask, parse_mask
 from archibald.tune.knobs.storage import mount_of, parse_mounts
-from archibald.tune.knobs.usb import device_and_hubs
 from archibald.tune.model import Finding
-from archibald.tune.observe import NOTES, Sight, recorded_sight
+from archibald.tune.observe import NOTES, Sight, patience_s, recorded_sight
 from archibald.vm.selftest.model import Answer, NotApplicableError
 
 UNITS = "systemctl show --property=Id,LoadState,ActiveState --"
@@ -252,11 +251,38 @@ def test_mounts():
         parse_mounts("nonsense")
 
 
-def test_hubs_of_a_usb_device():
-    assert device_and_hubs("/sys/devices/pci/usb1/1-3/1-3.2") == [
-        "/sys/devices/pci/usb1", "/sys/devices/pci/usb1/1-3", "/sys/devices/pci/usb1/1-3/1-3.2",
-    ]  # fmt: skip
-    assert device_and_hubs("/sys/devices/pci/sound") == []
+def test_interrupts_that_only_the_kernel_may_move_are_not_counted(machine):
+    root = machine("desktop-usb")
+    assert _find(root, "irq.audio-cpu").answer is Answer.BAD
+    # The kernel makes the file read-only for queues that it manages itself.
+    (root / "proc/irq/128/smp_affinity_list").chmod(0o444)
+    assert _find(root, "irq.audio-cpu").answer is Answer.OK
+
+
+def test_an_interrupt_that_was_moved_away_may_not_have_come_since(machine):
+    root = machine("desktop-usb")
+    effective = root / "proc/irq/128/effective_affinity_list"
+    assert effective.read_text() == "1\n"
+    (root / "proc/irq/128/smp_affinity_list").write_text("0,2-11\n")
+    assert _find(root, "irq.audio-cpu").answer is Answer.OK
+
+
+@pytest.mark.parametrize(("start_s", "wanted"), [(0.3, 20.0), (6.0, 120.0), (60.0, 180.0)])
+def test_slow_machines_get_more_patience(start_s, wanted):
+    assert patience_s(start_s) == wanted
+
+
+def test_hubs_may_sleep_because_an_awake_interface_keeps_them_awake(machine):
+    root = machine("desktop-usb")
+    controls = sorted(path for path in root.rglob("power/control") if "usb1" in path.parts)
+    hub, interface = controls[-1], next(p for p in controls if p.parents[1].name.startswith("1-3."))
+    assert hub.parents[1].name == "usb1"
+    interface.write_text("on\n")
+    hub.write_text("auto\n")
+    assert _find(root, "usb.power").answer is Answer.OK
+    interface.write_text("auto\n")
+    hub.write_text("on\n")
+    assert _find(root, "usb.power").answer is Answer.BAD
 
 
 def test_groups():

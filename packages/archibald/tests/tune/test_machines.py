@@ -16,7 +16,7 @@ from archibald.cli.plan import plan_lines
 from archibald.profile.model import Profile
 from archibald.system.modules.realtime import CpuMismatchError
 from archibald.tune.audit import audit, make_scene
-from archibald.tune.hardware import NoSuchCardError, choose_card
+from archibald.tune.hardware import Card, NoSuchCardError, choose_card
 from archibald.tune.knobs import all_pages
 from archibald.tune.observe import recorded_sight
 from archibald.tune.plan import make_plan
@@ -69,7 +69,6 @@ def test_every_answer_occurs_for_what_can_have_it():
     never_ok = {check for check in checks if "ok" not in seen[check]} - elsewhere
     assert (never_bad, never_ok) == (set(), {
         "cpu.energy-preference", "memory.huge-pages", "memory.swap", "sound.module-parameters",
-        "usb.power",
     })  # fmt: skip
 
 
@@ -103,6 +102,24 @@ def test_the_card_that_is_asked_for(scene):
     with pytest.raises(NoSuchCardError, match="no sound card '7'") as caught:
         scene("desktop-usb", card="7")
     assert "2 USB" in caught.value.why
+
+
+def test_of_five_cards_the_interface_is_chosen():
+    def card(number, name, bus, *, plays=True, display=False):
+        return Card(number, name, name, bus, "", "", (), plays, display)
+
+    five = [
+        card(0, "HDMI", "pci", display=True), card(1, "PCH", "pci"),
+        card(2, "Keys", "usb", plays=False), card(3, "Scarlett", "usb"), card(4, "Fireface", "usb"),
+    ]  # fmt: skip
+    assert str(choose_card(five)) == "Scarlett (usb)"
+    assert str(choose_card(five, "Fireface")) == "Fireface (usb)"
+    assert str(choose_card(five, "2")) == "Keys (usb)"
+    assert str(choose_card(five[:3])) == "PCH (pci)"
+    assert str(choose_card([five[0], five[2]])) == "HDMI (pci)"
+    with pytest.raises(NoSuchCardError) as caught:
+        choose_card(five, "USB")
+    assert caught.value.why == "this machine has: 0 HDMI, 1 PCH, 2 Keys, 3 Scarlett, 4 Fireface"
 
 
 def test_no_card_is_chosen_of_none():

@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from archibald.cli.common import cli
 from archibald.errors import MissingToolError
+from archibald.profile.load import canonical_json, load_resolved
 from archibald.profile.model import Profile
 from archibald.run import Result, run
 from archibald.system.compose import compose
+from archibald.system.modules.identity import PROFILE_PATH
 from archibald.system.render import rendered_tree
-from archibald.system.spec import Contribution, File, KernelArg, Origin, SystemSpec
-from archibald.tune.apply import refresh
+from archibald.system.spec import File, SystemSpec
+from archibald.tune.apply import execute, refresh
 from archibald.tune.audit import make_scene
+from archibald.tune.journal import Journal
 from archibald.tune.observe import Sight, live_sight, recorded_sight
 from archibald.tune.persist import (
     FOLDERS,
     GRUB_DROP_IN,
     KERNEL_CMDLINE,
+    OWN_PROFILE,
+    PROFILE,
     booted_arguments,
     grub_drop_in,
     joined_arguments,
-    nix_module,
+    nix_modules,
     own_program,
     persisted,
     refreshers,
+    undo_refreshers,
 )
 from archibald.tune.plan import make_plan
 from archibald.tune.targets import TargetError, Targets, file_content
@@ -46,7 +55,7 @@ def test_files_are_those_of_an_image(scene):
              or path.endswith(".d/archibald-awake.conf")]  # fmt: skip
     assert len(wants) == 2
     for path, content in found.items():
-        if path in wants:
+        if path in wants or path == OWN_PROFILE:
             continue
         node = tree[path]
         assert isinstance(node, File)
@@ -72,6 +81,46 @@ def test_units_of_this_machine_call_the_program_where_it_is(scene):
     unit = _files(live)["/etc/systemd/system/archibald-watchdog.service"].decode()
     assert f"ExecStart={own_program()} watchdog --after 5\n" in unit
     assert "/usr/bin/archibald" not in unit
+
+
+def test_the_watchdog_runs_from_then_on_and_stops_with_its_unit(scene, tmp_path):
+    it = scene("raspberry-pi")
+    assert refreshers(persisted(it))[-2:] == (
+        ("systemctl", "daemon-reload"), ("systemctl", "restart", "archibald-watchdog.service"),
+    )  # fmt: skip
+    targets, journal = Targets(it.sight), Journal(tmp_path / "journal")
+    with journal.opened():
+        execute(make_plan(it, targets, persist=True), it, targets, journal)
+        undone = undo_refreshers(journal.history().active)
+    assert undone[0] == ("systemctl", "stop", "archibald-watchdog.service")
+    assert undone[-1] == ("systemctl", "daemon-reload")
+    was_there = [replace(entry, before=entry.change.value) for entry in journal.history().active]
+    assert undo_refreshers(was_there)[-1] == (
+        "systemctl", "restart", "archibald-watchdog.service",
+    )  # fmt: skip
+    assert undo_refreshers([e for e in was_there if "watchdog" not in e.change.target])[-1] == (
+        "systemctl", "daemon-reload",
+    )  # fmt: skip
+
+
+def test_the_profile_is_kept_for_the_units_and_the_next_audit(scene):
+    variant = {"name": "low", "title": "Low", "audio": {"quantum": 16}}
+    wanted = Profile.model_validate({"audio": {"quantum": 64}, "variant": [variant]})
+    it = scene("raspberry-pi", wanted)
+    cmdline = it.sight.path("/proc/cmdline")
+    cmdline.write_text(f"{cmdline.read_text().strip()} archibald.variant=low\n")
+    it = scene("raspberry-pi", wanted)
+    assert it.profile.audio.quantum == 16
+    # The whole profile, and not only what this boot entry makes of it.
+    assert load_resolved(_files(it)[OWN_PROFILE]) == wanted
+    assert PROFILE in {change.check for change in persisted(it)}
+    # What an image says already is not said again.
+    image = it.sight.path(PROFILE_PATH)
+    image.parent.mkdir(parents=True)
+    image.write_bytes(canonical_json(wanted))
+    assert OWN_PROFILE not in _files(it)
+    image.write_bytes(canonical_json(Profile()))
+    assert OWN_PROFILE in _files(it)
 
 
 def test_what_the_profile_does_without_is_not_written(scene):
@@ -148,23 +197,25 @@ def test_nixos_files_are_left_alone(scene):
     assert persisted(scene("nixos")) == []
 
 
-def test_the_nixos_module_says_the_same(scene):
-    text = nix_module(scene("nixos"))
-    assert 'boot.kernelParams = [ "cpufreq.default_governor=performance" ];' in text
-    assert '"vm.swappiness" = "10";' in text
-    assert 'users.users."artist".extraGroups = [ "audio" ];' in text
-    assert '"default.clock.quantum" = 32;' in text
-    assert text.count("{") == text.count("}")
-    assert "mkDefault" not in text
+def test_nixos_gets_our_modules(scene):
+    wanted = {"audio": {"quantum": 64}, "cpu": {"minimum": 4}, "users": {"name": "singer"}}
+    text = nix_modules(scene("nixos", Profile.model_validate(wanted)))
+    assert "archibald.nixosModules.audio\n" in text
+    assert "quantum = 64;" in text
+    assert 'users.users.artist.extraGroups = [ "audio" ];' in text
+    # The watchdog is the module's own service; tables that it does not read are left out.
+    assert "das_watchdog" not in text
+    assert "singer" not in text
 
 
-def test_nix_strings_cannot_be_left(scene):
-    it = scene("nixos", Profile.model_validate({"users": {"name": "artist"}}))
-    wanted = KernelArg('x="${builtins.abort}"')
-    spec = SystemSpec("default", (Contribution(wanted, (Origin("test", "hostile"),)),))
-    text = nix_module(replace(it, spec=replace(spec, contributions=(
-        *spec.contributions, *it.spec.contributions))))  # fmt: skip
-    assert r'"x=\"\${builtins.abort}\""' in text
+def test_nixos_gets_them_after_a_change_too(machine, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    words = ["apply", "--persist", "--yes", "--json", "--root", str(machine("nixos")), "--journal",
+             str(tmp_path / "journal")]  # fmt: skip
+    result = CliRunner().invoke(cli, words, standalone_mode=False)
+    data = json.loads(result.output)
+    assert data["steps"]
+    assert "archibald.nixosModules.audio" in data["nixos_modules"]
 
 
 def _noting(asked):

@@ -21,6 +21,8 @@ from archibald.tune.session import CHECKS, DEVICE, FOLDER, UNIT, awake, session,
 
 QOS = "/sys/devices/system/cpu/cpu1/power/pm_qos_resume_latency_us"
 AFFINITY = "/proc/irq/131/smp_affinity_list"
+OTHER = "/proc/irq/128/smp_affinity_list"
+WORK = "/sys/devices/virtual/workqueue/cpumask"
 
 
 def _journal(root: Path) -> Journal:
@@ -31,10 +33,12 @@ def test_inside_it_holds_and_after_it_does_not(scene):
     it = scene("desktop-usb")
     with session(it, _journal(it.sight.root)) as results:
         assert (it.sight.value(QOS), it.sight.value(AFFINITY)) == ("20", "1")
-        assert sum(result.good for result in results) == 2
+        assert (it.sight.value(WORK), it.sight.value(OTHER)) == ("ffd", "0,2-11")
+        assert sum(result.good for result in results) == 4
         # Threads of a recorded machine cannot be scheduled.
         assert [r.step.change.kind for r in results if not r.good] == ["thread"]
     assert (it.sight.value(QOS), it.sight.value(AFFINITY)) == ("0", "0-11")
+    assert (it.sight.value(WORK), it.sight.value(OTHER)) == ("fff", "0-11")
 
 
 def test_a_failure_inside_lets_go(scene):
@@ -69,7 +73,7 @@ def _killed_inside(scene) -> None:
 def test_what_a_killed_session_left_is_taken_back(scene):
     it = scene("desktop-usb")
     _killed_inside(it)
-    assert len(stop(it, _journal(it.sight.root))) == 2
+    assert len(stop(it, _journal(it.sight.root))) == 4
     assert (it.sight.value(QOS), it.sight.value(AFFINITY)) == ("0", "0-11")
     assert stop(it, _journal(it.sight.root)) == []
 
@@ -86,9 +90,9 @@ def test_started_it_holds_without_a_process(scene):
     it = scene("desktop-usb")
     journal = _journal(it.sight.root)
     results = start(it, journal)
-    assert sum(result.good for result in results) == 2
+    assert sum(result.good for result in results) == 4
     assert (it.sight.value(QOS), it.sight.value(AFFINITY)) == ("20", "1")
-    assert len(stop(it, journal)) == 2
+    assert len(stop(it, journal)) == 4
     assert (it.sight.value(QOS), it.sight.value(AFFINITY)) == ("0", "0-11")
 
 
@@ -133,7 +137,7 @@ def test_start_and_stop_as_a_user_says_them(machine):
     # Threads of a recorded machine cannot be scheduled.
     assert result.return_value == 1
     outcomes = [step["outcome"] for step in json.loads(result.output)["steps"]]
-    assert sorted(outcomes) == ["refused", "set", "set"]
+    assert sorted(outcomes) == ["refused", "set", "set", "set", "set"]
 
 
 @pytest.fixture
@@ -147,7 +151,7 @@ def started(machine) -> Callable[[], tuple[subprocess.Popen[str], Path]]:
             stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert process.stdout is not None
-        assert process.stdout.readline() == "holding: CPUs awake, 2 of 3 changes\n"
+        assert process.stdout.readline() == "holding: CPUs awake, 4 of 5 changes\n"
         return process, root
 
     return start

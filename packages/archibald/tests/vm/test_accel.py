@@ -20,6 +20,7 @@ def answering(status: int) -> Any:
     return runner
 
 
+@pytest.mark.slow
 def test_probe_runs_on_a_real_emulator() -> None:
     """The 64-bit code of the probe computes right where a processor is known to be right."""
     assert runs_code("tcg", timeout_s=120.0)

@@ -30,6 +30,9 @@ from archibald.vm.qmp import save_screenshot
 from archibald.vm.selftest.model import Answer, Check, Report
 from archibald.vm.selftest.signal import write_tone
 
+#: They need the real emulator, which only `make test` installs.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def request_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., RunRequest]:

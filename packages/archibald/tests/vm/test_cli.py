@@ -74,6 +74,7 @@ def test_options_that_do_not_go_together(tmp_path: Path) -> None:
         assert run_cli(["run", str(disk), *arguments]) == ExitCode.USAGE
 
 
+@pytest.mark.slow
 def test_no_screen_to_open_a_window_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

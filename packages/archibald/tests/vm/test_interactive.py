@@ -18,6 +18,9 @@ from archibald.vm.accel import boot_sector
 from archibald.vm.boot import RunRequest
 from archibald.vm.interactive import open_image
 
+#: They need the real emulator, which only `make test` installs.
+pytestmark = pytest.mark.slow
+
 #: mov ax,0x2000; mov dx,0x604; out dx,ax; hlt: the chipset's power button of QEMU's q35.
 SWITCH_OFF = bytes.fromhex("b80020ba0406eff4")
 

@@ -21,6 +21,9 @@ from archibald.vm.media import (
     read_menu,
 )
 
+#: They need xorriso and GRUB, which only `make test` installs.
+pytestmark = pytest.mark.slow
+
 MENU = """
 menuentry "Default" --id default {
   linux /live/vmlinuz-rt boot=live quiet

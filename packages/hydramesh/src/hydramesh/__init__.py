@@ -1,6 +1,7 @@
-"""HydraMesh: an encrypted peer mesh that shares sample libraries.
+"""HydraMesh: an encrypted peer mesh for sample libraries and audio sessions.
 
-So far only the package itself exists, with its version; README.md says what is to come.
+``identity`` says who belongs, ``trunk`` links them, ``membership`` decides who is alive and who is
+linked with whom, ``node`` joins the three; ``control`` and ``cli`` are for the user.
 """
 
 __version__ = "0.1.0"

@@ -76,6 +76,14 @@ class AsyncStreamDB:
 
         Raises:
             NotFound: there is none; CorruptData: it is damaged.
+
+        >>> import asyncio, tempfile
+        >>> async def main():
+        ...     async with await AsyncStreamDB.open(tempfile.mkdtemp()) as db:
+        ...         await db.write_document("a", b"1")
+        ...         return await db.get("a")
+        >>> asyncio.run(main())
+        b'1'
         """
         held = self._db.cached(path)
         if held is not None:
@@ -114,7 +122,16 @@ class AsyncStreamDB:
         return found
 
     async def get_many(self, names: Iterable[str]) -> dict[str, bytes]:
-        """The data of several documents, all of one state; paths without one are left out."""
+        """The data of several documents, all of one state; paths without one are left out.
+
+        >>> import asyncio, tempfile
+        >>> async def main():
+        ...     async with await AsyncStreamDB.open(tempfile.mkdtemp()) as db:
+        ...         await db.write_document("a", b"1")
+        ...         return await db.get_many(["a", "b"])
+        >>> asyncio.run(main())
+        {'a': b'1'}
+        """
         wanted = list(names)
         return await self._in_thread(self._readers, lambda: self._db.get_many(wanted))
 
@@ -126,7 +143,16 @@ class AsyncStreamDB:
         metadata: Metadata | None = None,
         mtime: float | None = None,
     ) -> GUID:
-        """As ``StreamDB.write_document``; a file or iterator is read in a thread."""
+        """As ``StreamDB.write_document``; a file or iterator is read in a thread.
+
+        >>> import asyncio, tempfile
+        >>> async def main():
+        ...     async with await AsyncStreamDB.open(tempfile.mkdtemp()) as db:
+        ...         await asyncio.gather(*(db.write_document(n, b"x") for n in "abc"))
+        ...         return await db.search()
+        >>> asyncio.run(main())
+        ['a', 'b', 'c']
+        """
         return await self._in_thread(
             self._writers,
             lambda: self._db.write_document(path, data, metadata=metadata, mtime=mtime),
@@ -147,7 +173,16 @@ class AsyncStreamDB:
     async def search(
         self, prefix: str = "", *, limit: int | None = None, after: str | None = None
     ) -> list[str]:
-        """As ``StreamDB.search``."""
+        """As ``StreamDB.search``.
+
+        >>> import asyncio, tempfile
+        >>> async def main():
+        ...     async with await AsyncStreamDB.open(tempfile.mkdtemp()) as db:
+        ...         await db.write_document("drums/kick", b"x")
+        ...         return await db.search("drums/")
+        >>> asyncio.run(main())
+        ['drums/kick']
+        """
         return await self._in_thread(
             self._readers, lambda: self._db.search(prefix, limit=limit, after=after)
         )

@@ -88,9 +88,11 @@ def check_opening(data: Path, tables: frozenset[bytes]) -> None:
     """
     descriptor = os.open(data, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        if not os.fstat(descriptor).st_size:
-            return
-        why = _steady_problem(descriptor, tables)
+        if os.fstat(descriptor).st_size:
+            why = _steady_problem(descriptor, tables)
+        else:
+            # LMDB would fill it anew. Only an index that is being made may be empty.
+            why = "it is empty" if tables else None
     finally:
         os.close(descriptor)
     if why:

@@ -28,12 +28,28 @@ class Readable(ABC):
 
         Raises:
             NotFound: there is none; CorruptData: it is damaged (never wrong bytes).
+
+        >>> import tempfile
+        >>> from streamdb import StreamDB
+        >>> with StreamDB.open(tempfile.mkdtemp()) as db:
+        ...     _ = db.write_document("drums/kick.wav", b"boom")
+        ...     db.get("drums/kick.wav")
+        b'boom'
         """
         with self._view(path) as view:
             return view.get(path)
 
     def get_many(self, names: Iterable[str]) -> dict[str, bytes]:
-        """The data of several documents, all of one state; paths without one are left out."""
+        """The data of several documents, all of one state; paths without one are left out.
+
+        >>> import tempfile
+        >>> from streamdb import StreamDB
+        >>> with StreamDB.open(tempfile.mkdtemp()) as db:
+        ...     _ = db.write_document("a", b"1")
+        ...     _ = db.write_document("b", b"2")
+        ...     db.get_many(["a", "b", "c"])
+        {'a': b'1', 'b': b'2'}
+        """
         with self._view() as view:
             return view.get_many(names)
 
@@ -58,6 +74,14 @@ class Readable(ABC):
 
         Raises:
             NotFound: there is none.
+
+        >>> import tempfile
+        >>> from streamdb import StreamDB
+        >>> with StreamDB.open(tempfile.mkdtemp()) as db:
+        ...     _ = db.write_document("kick.wav", b"boom", metadata={"tempo": 120})
+        ...     found = db.stat("kick.wav")
+        ...     found.size, found.metadata, found.paths
+        (4, {'tempo': 120}, 1)
         """
         with self._view(path) as view:
             return view.stat(path)
@@ -81,7 +105,15 @@ class Readable(ABC):
             return view.metadata(path)
 
     def exists(self, path: str) -> bool:
-        """Whether there is a document at ``path``."""
+        """Whether there is a document at ``path``.
+
+        >>> import tempfile
+        >>> from streamdb import StreamDB
+        >>> with StreamDB.open(tempfile.mkdtemp()) as db:
+        ...     _ = db.write_document("drums/kick.wav", b"boom")
+        ...     db.exists("drums/kick.wav"), db.exists("drums")
+        (True, False)
+        """
         with self._view(path) as view:
             return view.record(validate(path)) is not None
 
@@ -90,6 +122,14 @@ class Readable(ABC):
 
         Raises:
             NotFound: there is no such document.
+
+        >>> import tempfile
+        >>> from streamdb import StreamDB
+        >>> with StreamDB.open(tempfile.mkdtemp()) as db:
+        ...     guid = db.write_document("drums/kick.wav", b"boom")
+        ...     _ = db.bind("drums/kick.wav", "best/kick.wav")
+        ...     db.paths_of(guid)
+        ['best/kick.wav', 'drums/kick.wav']
         """
         with self._view() as view:
             return view.paths_of(name)
@@ -131,13 +171,31 @@ class Readable(ABC):
 
         Raises:
             InvalidQuery: with the column, and what is allowed there.
+
+        >>> import tempfile
+        >>> from streamdb import StreamDB
+        >>> with StreamDB.open(tempfile.mkdtemp()) as db:
+        ...     _ = db.write_document("a.wav", b"x", metadata={"rate": 96000, "tempo": 119})
+        ...     _ = db.write_document("b.wav", b"x", metadata={"rate": 44100, "tempo": 119})
+        ...     db.find("rate=96000 tempo=118..122")
+        ['a.wav']
         """
         asked = parsed(query)
         with self._view() as view:
             return list(view.find(asked, limit))
 
     def count(self, prefix: str = "") -> int:
-        """How many paths begin with ``prefix``; one look-up for a directory (``"drums/"``)."""
+        """How many paths begin with ``prefix``; one look-up for a directory (``"drums/"``).
+
+        >>> import tempfile
+        >>> from streamdb import StreamDB
+        >>> with StreamDB.open(tempfile.mkdtemp()) as db:
+        ...     _ = db.write_document("drums/kick", b"x")
+        ...     _ = db.write_document("drums/snare", b"x")
+        ...     _ = db.write_document("bass/sub", b"x")
+        ...     db.count("drums/"), db.count()
+        (2, 3)
+        """
         with self._view() as view:
             return view.count(validate_prefix(prefix))
 
@@ -147,6 +205,16 @@ class Readable(ABC):
         """What lies right below a directory ("" for the top), in the order of the paths.
 
         ``after`` is the name of the entry to go on behind, with a slash if it was a directory.
+
+        >>> import tempfile
+        >>> from streamdb import StreamDB
+        >>> with StreamDB.open(tempfile.mkdtemp()) as db:
+        ...     _ = db.write_document("drums/808/kick", b"x")
+        ...     _ = db.write_document("drums/snare", b"x")
+        ...     for entry in db.children("drums"):
+        ...         print(entry.name, entry.is_dir, entry.documents)
+        808 True 1
+        snare False 1
         """
         with self._view() as view:
             inside = validate_prefix(directory).rstrip("/")
@@ -157,6 +225,14 @@ class Readable(ABC):
 
         Raises:
             NotFound: there is none.
+
+        >>> import tempfile
+        >>> from streamdb import StreamDB
+        >>> with StreamDB.open(tempfile.mkdtemp()) as db:
+        ...     _ = db.write_document("notes.txt", b"first")
+        ...     _ = db.write_document("notes.txt", b"second")
+        ...     [(each.current, each.size) for each in db.history("notes.txt")]
+        [(True, 6), (False, 5)]
         """
         with self._view(path) as view:
             return view.history(path)
@@ -166,6 +242,15 @@ class Readable(ABC):
 
         Raises:
             NotFound: that version is not kept.
+
+        >>> import tempfile
+        >>> from streamdb import StreamDB
+        >>> with StreamDB.open(tempfile.mkdtemp()) as db:
+        ...     _ = db.write_document("notes.txt", b"first")
+        ...     _ = db.write_document("notes.txt", b"second")
+        ...     before = db.history("notes.txt")[-1]
+        ...     db.get_version("notes.txt", before.version)
+        b'first'
         """
         with self._view(path) as view:
             return view.get_version(path, version)
@@ -175,6 +260,15 @@ class Readable(ABC):
 
         Raises:
             FeedTrimmed: the feed no longer reaches back that far.
+
+        >>> import tempfile
+        >>> from streamdb import StreamDB
+        >>> with StreamDB.open(tempfile.mkdtemp()) as db:
+        ...     _ = db.write_document("a", b"1")
+        ...     db.rename("a", "b")
+        ...     seen = db.changes()
+        ...     [(each.kind, each.path) for each in seen], db.changes(seen[-1].seq)
+        ([('put', 'a'), ('rename', 'b')], [])
         """
         with self._view() as view:
             return list(view.changes(since, limit))

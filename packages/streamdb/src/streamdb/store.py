@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from streamdb import data, dictionary, ingest, rows
 from streamdb.cache import Cache
@@ -26,21 +26,23 @@ from streamdb.model import (
 )
 from streamdb.opening import check_options, open_engine, reopen
 from streamdb.paths import validate
-from streamdb.reading import Readable
 from streamdb.segments import SEGMENT_BYTES
 from streamdb.snapshot import Snapshot
 from streamdb.transaction import Put, Transaction
 from streamdb.view import View, Viewing, missing
+from streamdb.writing import Writable
 
 if TYPE_CHECKING:
     from streamdb.bulk import Bulk
+    from streamdb.changes import Changes
     from streamdb.crypto import Key
 
+_T = TypeVar("_T")
 MAX_DOCUMENT = 4 << 30
 _NEVER = [-2]
 
 
-class StreamDB(Readable):
+class StreamDB(Writable):
     """A handle on a store. Threads may share it; processes open their own.
 
     >>> import tempfile
@@ -105,8 +107,7 @@ class StreamDB(Readable):
             key: for an encrypted store; given to a new one, it is encrypted with it.
             readonly: refuse to write, and make no store.
             create: make the store if there is none.
-            cache: how many documents are held in memory; 0 for none.
-            cache_bytes: how many bytes of them at most.
+            cache, cache_bytes: how many documents are held in memory, and how many bytes; 0: none.
             versions: how many old versions of each path are kept.
             max_document: the most bytes a document may have.
             map_bytes: address space for the index, and with it its largest size.
@@ -242,64 +243,12 @@ class StreamDB(Readable):
         dictionary.train(engine)
         return written
 
-    def delete(self, path: str | bytes) -> None:
-        """Take a path away. A document without another path is kept as an old version.
-
-        Raises:
-            NotFound: there is none.
-        """
-        name = validate(path).encode()
-        self._settle()
-        self._submit(lambda changes: changes.delete(name, self._keep))
-
-    def rename(self, old: str | bytes, new: str | bytes, *, overwrite: bool = False) -> None:
-        """Give a document another path; its identity and old versions go with it.
-
-        Raises:
-            NotFound: no document at ``old``; AlreadyExists: one at ``new``, and not ``overwrite``.
-        """
-        names = validate(old).encode(), validate(new).encode()
-        self._settle()
-        self._submit(lambda changes: changes.rename(*names, self._keep, overwrite=overwrite))
-
-    def bind(self, path: str | bytes, new: str | bytes) -> GUID:
-        """Give a document one more path. Writing through one of them changes what all show.
-
-        Raises:
-            NotFound: no document at ``path``; AlreadyExists: another document at ``new``.
-        """
-        names = validate(path).encode(), validate(new).encode()
-        self._settle()
-        bound: GUID = self._submit(lambda changes: changes.bind(*names))
-        return bound
-
-    def unbind(self, path: str | bytes) -> None:
-        """Take one of a document's several paths away.
-
-        Raises:
-            NotFound: no document there; InvalidArgument: it is its only path.
-        """
-        name = validate(path).encode()
-        self._settle()
-        self._submit(lambda changes: changes.unbind(name))
-
-    def restore(self, path: str | bytes, version: int) -> GUID:
-        """Make an old version the current one again, also of a deleted path.
-
-        Raises:
-            NotFound: that version is not kept; ``history`` lists those that are.
-        """
-        name = validate(path).encode()
-        self._settle()
-        restored: GUID = self._submit(lambda changes: changes.restore(name, version, self._keep))
-        return restored
-
     @contextlib.contextmanager
     def transaction(self, *, origin: str = "") -> Iterator[Transaction]:
         """Several operations as one: they commit together at the end of the block, or not at all.
 
         Other writers wait meanwhile, readers do not. An exception that leaves the block undoes
-        everything in it.
+        everything in it. :class:`Transaction` has an example.
 
         Raises:
             StoreFull, StorageFailure: at the end of the block; nothing of it is in the store.
@@ -317,15 +266,25 @@ class StreamDB(Readable):
             together.end()
 
     def flush(self) -> None:
-        """Put everything that returned so far on the disk; in ``bulk``, make it visible too."""
+        """Put everything that returned so far on the disk; in ``bulk``, make it visible too.
+
+        Raises:
+            StoreFull, StorageFailure.
+
+        >>> import tempfile
+        >>> with StreamDB.open(tempfile.mkdtemp(), durability="normal") as db:
+        ...     _ = db.write_document("a.txt", b"on the disk")
+        ...     db.flush()
+        """
         self._ready()
         if not self._engine.readonly:
             self._engine.committer.sync()
 
-    def _submit(self, run: Any) -> Any:
-        if self._closed:
-            self._check_open()
-        return self._engine.committer.submit(run, full=self._full)
+    def _apply(self, operation: Callable[[Changes, str], _T]) -> _T:
+        self._ready()
+        run = self._engine.committer.submit
+        applied: _T = run(lambda changes: operation(changes, ""), full=self._full)
+        return applied
 
     def _ready(self) -> None:
         self._check_open()
@@ -402,12 +361,20 @@ class StreamDB(Readable):
         return Viewing(self._engine, self._verify)
 
     def snapshot(self) -> Snapshot:
-        """A consistent view of the store as it is now, while others write. Close it after use."""
+        """The store as it is now, while others write; close it. :class:`Snapshot` shows how."""
         self._ready()
         return Snapshot(self._engine, self._verify)
 
     def statistics(self) -> Statistics:
-        """Counts and sizes of the whole store; walks over the chunk table."""
+        """Counts and sizes of the whole store; walks over the chunk table.
+
+        >>> import tempfile
+        >>> with StreamDB.open(tempfile.mkdtemp()) as db:
+        ...     _ = db.write_document("a", b"123")
+        ...     found = db.statistics()
+        ...     found.documents, found.logical_bytes, found.encrypted
+        (1, 3, False)
+        """
         from streamdb.counting import statistics
 
         with self._view() as view:
@@ -419,6 +386,13 @@ class StreamDB(Readable):
         """Scrub the store: every page, checksum, reference and count, while others use it.
 
         ``streamdb.check.check_store`` does the same for a store that cannot be opened.
+
+        >>> import tempfile
+        >>> with StreamDB.open(tempfile.mkdtemp()) as db:
+        ...     _ = db.write_document("a", b"123")
+        ...     report = db.check()
+        ...     report.ok, report.documents
+        (True, 1)
         """
         from streamdb.check import check_engine
 
@@ -429,6 +403,10 @@ class StreamDB(Readable):
         """Free what nothing refers to any more, while others use the store.
 
         What a reader or snapshot still shows is left for the next time (``waiting``).
+
+        >>> import tempfile
+        >>> StreamDB.open(tempfile.mkdtemp()).gc().bytes_freed
+        0
         """
         from streamdb.gc import collect
 
@@ -443,6 +421,13 @@ class StreamDB(Readable):
 
         Raises:
             StoreBusy: somebody else has the store open.
+
+        >>> import tempfile
+        >>> with StreamDB.open(tempfile.mkdtemp()) as db:
+        ...     _ = db.write_document("a", b"123")
+        ...     report = db.repair()
+        ...     report.documents_kept, report.lost, db.get("a")
+        (1, (), b'123')
         """
         from streamdb.repair import repair_with
 
@@ -476,6 +461,13 @@ class StreamDB(Readable):
         Raises:
             AlreadyExists: something else is at ``target``; StoreFull, StorageFailure; CorruptData:
             the store is damaged: nothing was put at ``target``.
+
+        >>> import tempfile
+        >>> with StreamDB.open(tempfile.mkdtemp()) as db:
+        ...     _ = db.write_document("a", b"123")
+        ...     report = db.backup(tempfile.mkdtemp() + "/copy.sdb")
+        ...     report.documents, StreamDB.open(report.target, readonly=True).get("a")
+        (1, b'123')
         """
         from streamdb.backup import backup
 
@@ -486,7 +478,15 @@ class StreamDB(Readable):
 
     @property
     def quick(self) -> bool:
-        """Whether reads skip the checksums. They cost next to nothing: leave this off."""
+        """Whether reads skip the checksums. They cost next to nothing: leave this off.
+
+        >>> import tempfile
+        >>> with StreamDB.open(tempfile.mkdtemp()) as db:
+        ...     db.quick = True
+        ...     _ = db.write_document("a", b"unchecked")
+        ...     db.get("a")
+        b'unchecked'
+        """
         return not self._verify
 
     @quick.setter

@@ -12,8 +12,8 @@ from streamdb import attributes, ingest, metapack
 from streamdb.errors import InvalidArgument, StoreClosed, StreamDBError
 from streamdb.model import GUID, Metadata
 from streamdb.paths import validate
-from streamdb.reading import Readable
 from streamdb.view import View
+from streamdb.writing import Writable
 
 if TYPE_CHECKING:
     from streamdb.changes import Changes
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 
-class Transaction(Readable):
+class Transaction(Writable):
     """Reads and writes that commit together; made by ``StreamDB.transaction()``.
 
     It sees its own changes, nobody else does before the end. Other writers wait meanwhile, readers
@@ -110,34 +110,8 @@ class Transaction(Readable):
             put.prepared = ingest.prepare(engine, changes.txn, data, self._limit)
         return self._do(put.run)
 
-    def delete(self, path: str | bytes) -> None:
-        """As ``StreamDB.delete``."""
-        name = validate(path).encode()
-        self._do(lambda changes: changes.delete(name, self._keep, self._origin))
-
-    def rename(self, old: str | bytes, new: str | bytes, *, overwrite: bool = False) -> None:
-        """As ``StreamDB.rename``."""
-        names = validate(old).encode(), validate(new).encode()
-        self._do(
-            lambda changes: changes.rename(
-                *names, self._keep, overwrite=overwrite, origin=self._origin
-            )
-        )
-
-    def bind(self, path: str | bytes, new: str | bytes) -> GUID:
-        """As ``StreamDB.bind``."""
-        names = validate(path).encode(), validate(new).encode()
-        return self._do(lambda changes: changes.bind(*names, self._origin))
-
-    def unbind(self, path: str | bytes) -> None:
-        """As ``StreamDB.unbind``."""
-        name = validate(path).encode()
-        self._do(lambda changes: changes.unbind(name, self._origin))
-
-    def restore(self, path: str | bytes, version: int) -> GUID:
-        """As ``StreamDB.restore``."""
-        name = validate(path).encode()
-        return self._do(lambda changes: changes.restore(name, version, self._keep, self._origin))
+    def _apply(self, operation: Callable[[Changes, str], _T]) -> _T:
+        return self._do(lambda changes: operation(changes, self._origin))
 
 
 class Put:

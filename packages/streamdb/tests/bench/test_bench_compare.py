@@ -246,7 +246,7 @@ def test_a_run_is_measured_reported_and_resumed(bench, tmp_path):
         "streamdb,sqlite3,files", "--cases", "load,size,get,hot,find-indexed,threads",
         "--work", tmp_path / "work", "--json", figures,
     ]  # fmt: skip
-    first = subprocess.run(command, capture_output=True, text=True)
+    first = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert first.returncode in (0, 1), first.stderr
     found = json.loads(figures.read_text())
     assert found["failed"] == {}
@@ -258,13 +258,13 @@ def test_a_run_is_measured_reported_and_resumed(bench, tmp_path):
         assert (missed in first.stdout) == (not verdict["reached"])
     found["samples"] = [s for s in found["samples"] if s["case"] != "hot"]
     figures.write_text(json.dumps(found))
-    again = subprocess.run([*command, "--resume"], capture_output=True, text=True)
+    again = subprocess.run([*command, "--resume"], capture_output=True, text=True, timeout=120)
     assert again.returncode in (0, 1), again.stderr
     assert [line for line in again.stderr.splitlines() if ": " in line] == [
         "hot: get, the same 200 documents"
     ]
     other = [*command, "--resume", "--seed", "2"]
-    refused = subprocess.run(other, capture_output=True, text=True)
+    refused = subprocess.run(other, capture_output=True, text=True, timeout=120)
     assert refused.returncode == 3
     assert "not to be resumed" in refused.stderr
 
@@ -307,6 +307,7 @@ def test_documents_are_written_all_or_none(bench, tmp_path):
     assert good.read_text() == "<!-- bench -->\n<!-- /bench -->\n"
     compare.write_docs(figures, [good])
     assert "100,000 documents, 1 rounds" in good.read_text()
+    assert "docs/explanation/streamdb-benchmarks.png)" in good.read_text()
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,7 @@ def test_primitives_measures_every_part():
         check=True,
         capture_output=True,
         text=True,
+        timeout=120,
     )
     found = json.loads(result.stdout)
     assert {name.split(",")[0] for name in found["mb_per_s"]} == {
@@ -70,6 +71,32 @@ def test_primitives_measures_every_part():
     }  # fmt: skip
     assert all(speed > 0 for speed in found["mb_per_s"].values())
     assert found["ratio_of_music"] > 1.05
-    wrong = subprocess.run([sys.executable, script, "--mib", "0"], capture_output=True, text=True)
+    wrong = subprocess.run(
+        [sys.executable, script, "--mib", "0"], capture_output=True, text=True, timeout=60
+    )
     assert wrong.returncode == 2
     assert "--mib must be" in wrong.stderr
+
+
+@pytest.mark.slow
+def test_commit_log_measures_the_bound_beside_what_is(tmp_path):
+    script = BENCH / "commit_log.py"
+    few = ["--documents", "200", "--puts", "2", "--rounds", "1", "--room", str(tmp_path)]
+    result = subprocess.run(
+        [sys.executable, script, *few, "--beside", "sqlite3", "--json"],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    found = json.loads(result.stdout)
+    for kind in ("put", "cpu", "threads"):
+        assert list(found[kind]) == ["streamdb", "bound", "sqlite3"]
+        assert all(seconds > 0 for seconds in found[kind].values())
+    assert len(found["bare"]) == 3
+    assert list(tmp_path.iterdir()) == []
+    wrong = subprocess.run(
+        [sys.executable, script, "--beside", "oracle"], capture_output=True, text=True, timeout=60
+    )
+    assert wrong.returncode == 2
+    assert "--beside knows" in wrong.stderr

@@ -145,7 +145,9 @@ def test_help_loads_neither_the_engine_nor_rich():
         "print(sorted({'lmdb', 'rich', 'zstandard', 'cryptography', 'streamdb.store'}"
         " & set(sys.modules)), file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120
+    )
     assert done.stderr == "[]\n"
 
 

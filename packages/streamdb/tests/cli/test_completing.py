@@ -74,5 +74,6 @@ def test_the_script_in_bash(library, here, run):
             env={**os.environ, "PATH": path},
             capture_output=True,
             text=True,
+            timeout=120,
         )
         assert done.stdout == expected, done.stderr

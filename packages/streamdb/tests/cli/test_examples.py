@@ -70,7 +70,11 @@ def test_redirections_in_a_shell(place):
     bins = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     for line in (*examples("get"), *examples("put")):
         done = subprocess.run(
-            ["sh", "-c", line], cwd=place, env={**os.environ, "PATH": bins}, capture_output=True
+            ["sh", "-c", line],
+            cwd=place,
+            env={**os.environ, "PATH": bins},
+            capture_output=True,
+            timeout=120,
         )
         assert done.returncode == 0, (line, done.stderr)
     assert (place / "kick-again.wav").read_bytes() == (place / "kick-copy.wav").read_bytes()

@@ -18,7 +18,11 @@ def test_the_page_is_current():
 
 def test_the_module_prints_the_page():
     done = subprocess.run(
-        [sys.executable, "-m", "streamdb.cli.manual"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "streamdb.cli.manual"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
     )
     assert done.stdout == manual()
 

@@ -39,7 +39,7 @@ def until(condition, process=None):
     end = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < end
-        assert process is None or process.poll() is None, process.communicate()
+        assert process is None or process.poll() is None, process.communicate(timeout=60)
         time.sleep(0.01)
 
 
@@ -164,7 +164,7 @@ def imported(here, run, expected):
     run("init")
     process = start("import", "samples", "--quiet", "--json", cwd=here)
     peak = peak_private_bytes(process)
-    out, err = process.communicate()
+    out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert json.loads(out)["added"] == expected
     assert peak > 0

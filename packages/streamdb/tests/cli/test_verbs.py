@@ -50,7 +50,7 @@ def test_import_with_a_prefix_and_patterns(run, here, library):
         "p/q/loops/bass_Cmin_100bpm.wav",
         "p/q/loops/beat_120bpm.wav",
     ]
-    assert "1 file is damaged inside" in result.out
+    assert "damaged inside, but stored as found: 1 file;" in result.out
 
 
 def test_import_of_what_is_no_folder(run, library, here):

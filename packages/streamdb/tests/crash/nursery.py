@@ -162,6 +162,9 @@ class Nursery:
         for line in parsed:
             if "ended" in line:
                 self._statuses[line["ended"]] = line["status"]
+            else:
+                # The kernel gives the number of a child that is gone to another one.
+                self._statuses.pop(line["started"], None)
         yield from parsed
 
     def close(self) -> None:

@@ -25,6 +25,7 @@ def test_the_module_prints_the_page():
         capture_output=True,
         text=True,
         check=True,
+        timeout=120,
     )
     assert result.stdout == page()
 

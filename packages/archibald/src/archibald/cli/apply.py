@@ -41,7 +41,7 @@ def command(
     Every value is journaled before it is changed, and read back after it. Exit code 1 when
     something did not take.
     """
-    from archibald.tune.persist import nix_module, on_nixos
+    from archibald.tune.persist import nix_modules, on_nixos
     from archibald.tune.plan import make_plan
     from archibald.tune.targets import Targets
 
@@ -51,20 +51,19 @@ def command(
     scene = look(profile, root=root, card=card, user_name=user_name)
     targets = Targets(scene.sight)
     plan = make_plan(scene, targets, only=checks, persist=persist)
+    modules = nix_modules(scene) if persist and on_nixos(scene) else ""
     if not as_json:
         click.echo("\n".join(plan_lines(plan)))
-        if persist and on_nixos(scene):
-            click.echo(
-                f"\nadd this to the configuration of NixOS:\n\n{nix_module(scene)}", nl=False
-            )
+        if modules:
+            click.echo(f"\nadd this to the configuration of NixOS:\n\n{modules}", nl=False)
+    more = {"nixos_modules": modules} if modules else {}
     if dry_run or not plan.steps:
         if as_json:
-            print_json({**plan.data(), "nixos_module": nix_module(scene)}
-                       if persist and on_nixos(scene) else plan.data())  # fmt: skip
+            print_json({**plan.data(), **more})
         return ExitCode.OK
     if not yes:
         _ask(len(plan.steps))
-    return _apply(plan, scene, targets, journal_folder, source, as_json=as_json)
+    return _apply(plan, scene, targets, journal_folder, source, more if as_json else None)
 
 
 def _ask(count: int) -> None:
@@ -78,9 +77,10 @@ def _ask(count: int) -> None:
 
 
 def _apply(
-    plan: Plan, scene: Scene, targets: Targets, journal_folder: Path | None, source: str, *,
-    as_json: bool,
+    plan: Plan, scene: Scene, targets: Targets, journal_folder: Path | None, source: str,
+    more: dict[str, str] | None,
 ) -> int:  # fmt: skip
+    """Make the changes; print text, or with ``more`` JSON that has this as well."""
     from archibald.tune.apply import execute, finish, refresh
     from archibald.tune.audit import audit
     from archibald.vm.selftest.model import Answer
@@ -91,9 +91,10 @@ def _apply(
         after = audit(scene.again())
         finish(journal, run, [finding.check for finding in after.of(Answer.OK)])
     good = all(result.good for result in results) and not failed
-    if as_json:
+    if more is not None:
         steps = [result.data() for result in results]
-        print_json({"run": run, "steps": steps, "failed": failed, "counts": after.counts()})
+        counts = after.counts()
+        print_json({"run": run, "steps": steps, "failed": failed, "counts": counts, **more})
     else:
         click.echo("\n".join(_outcome(results, failed)))
     return ExitCode.OK if good else ExitCode.FINDINGS

@@ -37,6 +37,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "session": ("session", "Keep CPUs awake and the card first, while it runs."),
     "top": ("top", "Show what the graph and the CPUs do now."),
     "watchdog": ("watchdog", "Demote real-time threads that starve everything else."),
+    "measure": ("measure", "Measure this machine: jitter, latency, xruns, boot, resources, MIDI."),
     "advise": ("advise", "Recommend quantum, headroom, IRQ and CPUs from measured runs."),
     "latency-budget": ("latency_budget", "Show where the latency of a profile comes from."),
     "report": ("report", "Make one HTML file and a Markdown summary from measured runs."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import quote
@@ -83,6 +84,13 @@ def _refuse_unsupported(tree: Path, profile_path: Path) -> None:
         )
 
 
+def _disk(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    """Refuse what is no disk: a name such as /dev/sda, on whatever machine it is."""
+    if value and re.fullmatch(r"/dev/[A-Za-z0-9/._:-]+", value) is None:
+        raise click.BadParameter(f"{value!r} is no disk; it takes a path such as /dev/sda")
+    return value
+
+
 @command.command(
     epilog=EPILOG_EXAMPLES + "  archibald nixos export > flake.nix\n"
     "  archibald nixos export --profile studio.toml --flake git+file:///srv/archibald"
@@ -92,9 +100,16 @@ def _refuse_unsupported(tree: Path, profile_path: Path) -> None:
     "--flake", "url", default="", metavar="URL",
     help="Where Nix finds archibald's flake. Default: the source tree that this program runs from.",
 )  # fmt: skip
+@click.option(
+    "--grub",
+    default="",
+    metavar="DISK",
+    callback=_disk,
+    help="The disk that GRUB starts from, on a machine without UEFI. Default: systemd-boot.",
+)
 @click.option("--force", is_flag=True, help="Print it also when the base cannot do all of it.")
 @json_option
-def export(profile_path: Path, url: str, force: bool, as_json: bool) -> int:
+def export(profile_path: Path, url: str, grub: str, force: bool, as_json: bool) -> int:
     """Print a flake.nix for the system of a profile.
 
     It goes beside the hardware-configuration.nix of the machine.
@@ -115,7 +130,7 @@ def export(profile_path: Path, url: str, force: bool, as_json: bool) -> int:
             why="the flake needs to say where Nix finds archibald's",
             next_step="name it: archibald nixos export --flake URL",
         )
-    text = flake_text(profile, url=url)
+    text = flake_text(profile, url=url, grub=grub)
     if as_json:
         print_json({"flake.nix": text, "host": profile.system.hostname})
     else:

@@ -46,11 +46,11 @@ def command(
     """
     from archibald.profile.model import Profile
     from archibald.tune.apply import never, refresh, roll_back
-    from archibald.tune.persist import refreshers
+    from archibald.tune.persist import PROFILE, undo_refreshers
     from archibald.tune.plan import check_names
     from archibald.tune.targets import Targets
 
-    check_names(checks)
+    check_names(checks, also=[PROFILE])
     if not dry_run:
         require_root(root, "changing the machine", "rollback", *checks)
     # What was there before does not depend on any profile, least of all on one with a fault in it.
@@ -63,8 +63,8 @@ def command(
     with journal.opened() if writing else contextlib.nullcontext():
         results = roll_back(journal, scene, targets, only=checks, ask=ask, dry_run=not writing)
         if writing:
-            restored = [r.entry.change for r in results if r.outcome in ("restored", "forced")]
-            failed = refresh(refreshers(restored), targets)
+            restored = [r.entry for r in results if r.outcome in ("restored", "forced")]
+            failed = refresh(undo_refreshers(restored), targets)
     good = all(result.good for result in results) and not failed
     if as_json:
         print_json({"changes": [result.data() for result in results], "failed": failed})

@@ -42,8 +42,8 @@ def run(
 ) -> None:  # fmt: skip
     """Hold everything until Ctrl-C, SIGTERM or `archibald session stop`.
 
-    Holds /dev/cpu_dma_latency, moves the card's interrupts to the audio CPUs and raises their
-    threads; lets go of all of it at the end.
+    Holds /dev/cpu_dma_latency, moves the card's interrupts to the audio CPUs, raises their threads
+    and moves other interrupts and the kernel's own work elsewhere; lets go of all of it at the end.
     """
     from archibald.tune.session import session
 
@@ -71,7 +71,8 @@ def start(
     """Set it and return; it holds until `archibald session stop`, or a reboot.
 
     Without a process that holds /dev/cpu_dma_latency: sleep states are limited for the audio CPUs
-    alone. CHECK limits it to some of cpu.idle-latency, irq.card-affinity and irq.card-priority.
+    alone. CHECK limits it to some of cpu.idle-latency, irq.card-affinity, irq.audio-cpu,
+    irq.card-priority and scheduler.workqueues.
     Exit code 1 when something did not take.
     """
     from archibald.tune import session

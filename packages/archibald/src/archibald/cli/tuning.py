@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 
-#: Where a system keeps the profile that it was made from: images, and NixOS.
+#: Where a system keeps its profile: the one of apply --persist, or of NixOS, before an image's.
 EMBEDDED_PROFILES = (
-    Path("/usr/lib/archibald/profile.json"),
     Path("/etc/archibald/profile.json"),
+    Path("/usr/lib/archibald/profile.json"),
 )
 
 _FILE = click.Path(path_type=Path, dir_okay=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from typing import TYPE_CHECKING
 
 import click
@@ -32,8 +33,8 @@ _BOUNDS_S = (1.0, 3600.0)
 def command(*, after_s: float, dry_run: bool, quiet: bool, as_json: bool) -> None:
     """Watch for real-time threads that starve ordinary programs, and demote them.
 
-    Runs in the foreground at SCHED_FIFO 99, until Ctrl-C or SIGTERM. When ordinary programs get
-    less than half of what they ask of a CPU for --after seconds, while real-time threads take more
+    Runs in the foreground at SCHED_FIFO 99, until Ctrl-C or SIGTERM. When ordinary programs wait
+    for a CPU more than a quarter of the time for --after seconds, while real-time threads take more
     than 70 % of it, the greediest threads become ordinary ones (SCHED_OTHER). PipeWire's data loop
     is the last that is demoted, threads of the kernel never are. It says who it was in the journal
     and on the desktop, and gives nothing back: restart the program. Needs root. With --json it
@@ -48,8 +49,11 @@ def command(*, after_s: float, dry_run: bool, quiet: bool, as_json: bool) -> Non
             next_step="archibald watchdog --after 5",
         )  # fmt: skip
 
+    told = _prints_into_journal(os.environ.get("JOURNAL_STREAM", ""))
+
     def said(event: Event) -> None:
-        _say(json.dumps(event.data()) if as_json else event.message)
+        if as_json or not told:
+            _say(json.dumps(event.data()) if as_json else event.message)
 
     def ready(cpus: set[int]) -> None:
         numbers = ", ".join(map(str, sorted(cpus)))
@@ -60,6 +64,17 @@ def command(*, after_s: float, dry_run: bool, quiet: bool, as_json: bool) -> Non
 
     with contextlib.suppress(KeyboardInterrupt):
         guard(after_s=after_s, dry_run=dry_run, notify=not quiet, said=said, ready=ready)
+
+
+def _prints_into_journal(stream: str) -> bool:
+    """Say whether standard output is the journal, which has a record of each event already.
+
+    ``stream`` is JOURNAL_STREAM of systemd.exec(5): device and inode of the journal's socket.
+    """
+    with contextlib.suppress(OSError):
+        found = os.fstat(1)
+        return stream == f"{found.st_dev}:{found.st_ino}"
+    return False
 
 
 def _say(line: str) -> None:

@@ -23,6 +23,9 @@ from archibald.run import Runner, require_tools, run
 
 _SYSTEM_LAYER = "live/20-system.squashfs"
 
+#: Where an image keeps the packages of this tree.
+_OWN_PROGRAM = re.compile(r"/usr/lib/archibald/python/(archibald|hydramesh|streamdb)(-[^/]*)?/")
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -120,4 +123,13 @@ def rebuild_and_compare(iso: Path, request: BuildRequest, ui: Ui) -> Verdict:
     """
     request.cache.mkdir(parents=True, exist_ok=True)
     with _rebuilt(iso, request, ui) as (second, hints), ui.stage("compare", "both images", None):
-        return compare(iso, second, hints=hints)
+        verdict = compare(iso, second, hints=hints)
+    return replace(verdict, hints=(*verdict.hints, *own_program_hints(verdict.difference)))
+
+
+def own_program_hints(difference: Difference | None) -> tuple[str, ...]:
+    """Explain a difference in the image's own command: another revision of it builds here."""
+    if difference is None or not _OWN_PROGRAM.search(difference.path):
+        return ()
+    return ("the image holds another revision of archibald than this one: "
+            "repeat with the revision that built it",)  # fmt: skip

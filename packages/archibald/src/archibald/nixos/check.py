@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from archibald.nixos.conformance import compare, render_all
 from archibald.nixos.evaluate import NixError, evaluate, nix_files, parse
-from archibald.nixos.keys import BASELINE, assertions, changed_profiles, ignored_keys
+from archibald.nixos.keys import BASELINE, assertions, changes, ignored
 from archibald.nixos.nixtypes import wrong_definitions
 from archibald.nixos.options import profile_options_text
 from archibald.profile.load import load_profile
@@ -37,8 +37,8 @@ OUTPUTS = {
 
 #: Functions of nixpkgs, and names of nix/ itself, that are no packages.
 _NO_PACKAGES = frozenset(
-    {"callPackage", "writeText", "writeTextDir", "runCommand", "mkShell", "extend", "lib",
-     "archibald", "hydramesh", "streamdb"}
+    {"callPackage", "writeText", "writeTextDir", "runCommand", "mkShell", "extend", "formats",
+     "lib", "archibald", "hydramesh", "streamdb"}
 )  # fmt: skip
 _PYTHON_FUNCTIONS = frozenset({"buildPythonApplication", "buildPythonPackage", "fetchPypi"})
 
@@ -68,7 +68,7 @@ class Tree:
 def attributes() -> list[str]:
     """Return the reviewed attributes of nixpkgs, sorted."""
     text = (resources.files("archibald.nixos") / "attributes.txt").read_text(encoding="utf-8")
-    return sorted(line for line in text.splitlines() if line and not line.startswith("#"))
+    return sorted(filter(None, (line.partition("#")[0].strip() for line in text.splitlines())))
 
 
 def own_profiles(root: Path) -> list[Path]:
@@ -100,8 +100,8 @@ def _systems(profiles: Sequence[Path], keys: bool) -> list[dict[str, Any]]:
     found.append({"modules": whole, "profile": dict(BASELINE), "config": everything})
     found.append({"modules": whole, "profile": dict(BASELINE), "config": disk})
     found += [
-        {"modules": whole, "profile": profile, "config": disk}
-        for profile in (changed_profiles().values() if keys else ())
+        {"modules": whole, "profile": change.profile, "config": disk}
+        for change in (changes() if keys else ())
     ]
     return found
 
@@ -112,7 +112,7 @@ def evaluate_modules(
     """Return what Nix makes of the modules and of ``flake.nix``, in one evaluation.
 
     ``systems`` are one for each profile, one with everything on, the baseline of
-    :mod:`archibald.nixos.keys`, and with ``keys`` one for each key that it changes.
+    :mod:`archibald.nixos.keys`, and with ``keys`` one for each of its changes.
     Raises :class:`~archibald.nixos.evaluate.NixError`.
     """
     arguments = {
@@ -168,6 +168,7 @@ def check_option_names(tree: Tree) -> Check:
     reports = [*tree.evaluated["systems"]]
     flake = tree.evaluated.get("flake", {})
     reports += [*flake.get("modules", {}).values(), *flake.get("systems", {}).values()]
+    reports += [flake["together"]] if flake else []
     definitions = [one for report in reports for one in report["definitions"]]
     findings = wrong_definitions(definitions)
     findings += sorted(
@@ -193,10 +194,13 @@ def check_keys(tree: Tree) -> Check:
     """See that each key of a profile makes a difference: no key is silently ignored."""
     systems = tree.evaluated["systems"]
     baseline = systems[len(tree.profiles) + 1]
-    changed = dict(zip(changed_profiles(), systems[len(tree.profiles) + 2 :], strict=True))
-    findings = [f"{key} is ignored" for key in ignored_keys(baseline, changed)]
-    asserted = [key for key, report in changed.items() if assertions(report)]
-    evidence = f"{len(changed)} keys, of which {len(asserted)} by an assertion"
+    changed = list(zip(changes(), systems[len(tree.profiles) + 2 :], strict=True))
+    asserted = [change for change, report in changed if assertions(report)]
+    evidence = (
+        f"{len({change.key for change, _ in changed})} keys, {len(changed)} values, of which "
+        f"{len(asserted)} are refused by an assertion"
+    )
+    findings = ignored(baseline, changed)
     return _answer("profile keys", findings, evidence)
 
 

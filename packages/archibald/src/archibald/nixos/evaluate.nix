@@ -1,5 +1,5 @@
-# Evaluates flake.nix and the modules of `root` without nixpkgs: by the module system of lib.nix, with
-# a stand-in for each package of the reviewed list. Nothing is fetched or built.
+# Evaluates flake.nix and the modules of `root` without nixpkgs, with what standins.nix has in its
+# place. Nothing is fetched or built.
 #
 # input: { root; attributes = [ name ]; systems = [ { modules; profile; config; } ]; flake = bool; }
 { input }:
@@ -11,46 +11,8 @@ let
   given = fromJSON (readFile input);
   lib = import ./lib.nix;
 
-  standIn = attribute: {
-    type = "derivation";
-    name = attribute;
-    inherit attribute;
-    outPath = "/nix/store/stand-in/${attribute}";
-  };
-
-  made = builder: name: content: standIn "${builder}:${name}" // { inherit content; };
-
-  # "a.b" → { a.b = stand-in; } for the whole list.
-  nested = names:
-    let
-      split = map (name: { path = lib.splitString "." name; inherit name; }) names;
-      tree = leaves:
-        let groups = builtins.groupBy (leaf: head leaf.path) leaves;
-        in mapAttrs
-          (_: group:
-            if builtins.tail (head group).path == [ ] then standIn (head group).name
-            else tree (map (leaf: leaf // { path = tail leaf.path; }) group))
-          groups;
-    in
-    tree split;
-
-  python = {
-    buildPythonApplication = recipe: standIn recipe.pname // { inherit recipe; };
-    buildPythonPackage = recipe: standIn recipe.pname // { inherit recipe; };
-    fetchPypi = recipe: standIn "${recipe.pname}-${recipe.version}.tar.gz" // { content = recipe; };
-  };
-
-  reviewed = nested given.attributes;
-
-  pkgs = reviewed // {
-    inherit lib;
-    python3Packages = (reviewed.python3Packages or { }) // python;
-    writeText = name: text: made "writeText" name text;
-    writeTextDir = path: text: made "writeTextDir" path text;
-    runCommand = name: environment: script: made "runCommand" name { inherit environment script; };
-    mkShell = recipe: standIn "shell" // { inherit recipe; };
-    extend = overlay: pkgs // overlay pkgs pkgs;
-  };
+  standIns = import ./standins.nix { inherit (given) attributes; };
+  inherit (standIns) evaluated inputs pkgs;
 
   # As JSON: functions and packages by what they are, paths without copying them.
   shown = value:
@@ -63,19 +25,6 @@ let
       else mapAttrs (_: shown) value
     else value;
 
-  evaluated = modules:
-    lib.evalModules {
-      inherit modules;
-      arguments = {
-        pkgs = pkgs.extend (_final: _previous: import (given.root + "/nix/python.nix") {
-          inherit lib;
-          inherit (pkgs) python3Packages;
-        });
-        modulesPath = "/nixpkgs-modules";
-        options = { };
-      };
-    };
-
   report = system: {
     definitions = map (d: { inherit (d) path priority; value = shown d.value; }) system.definitions;
     undeclared = map (d: d.path) system.undeclared;
@@ -87,31 +36,19 @@ let
 
   profileOf = one: if isAttrs one.profile then one.profile else /. + one.profile;
 
+  overlay = final: _: import (/. + "${given.root}/nix/python.nix") {
+    inherit lib;
+    inherit (final) python3Packages;
+  };
+
   systemOf = one: report (evaluated (
     map (name: /. + "${given.root}/nix/${name}.nix") one.modules
-    ++ [ { archibald.profile = profileOf one; } one.config ]
+    ++ [ { archibald.profile = profileOf one; nixpkgs.overlays = [ overlay ]; } one.config ]
   ));
 
   # --- the flake --------------------------------------------------------------------------------
 
   flake = import (/. + "${given.root}/flake.nix");
-
-  inputs = {
-    nixpkgs = {
-      legacyPackages.x86_64-linux = pkgs;
-      lib.nixosSystem = { system, modules }:
-        let result = evaluated modules;
-        in {
-          inherit result system;
-          config = result.config // {
-            system.build = listToAttrs (map (name: { inherit name; value = standIn "system.build.${name}"; })
-              [ "toplevel" "isoImage" "vm" ]);
-          };
-        };
-    };
-    musnix.nixosModules.musnix = { };
-    disko.nixosModules.disko = { };
-  };
 
   self = outputs // { inherit outputs; };
   outputs = flake.outputs (inputs // { inherit self; });
@@ -121,6 +58,8 @@ let
     follows = mapAttrs (_: one: mapAttrs (_: inner: inner.follows or "") (one.inputs or { })) flake.inputs;
     outputs = attrNames outputs;
     modules = mapAttrs (_: module: report (evaluated [ module ])) outputs.nixosModules;
+    # Whoever imports several gets each once.
+    together = report (evaluated (builtins.attrValues outputs.nixosModules));
     systems = mapAttrs (_: one: report one.result) outputs.nixosConfigurations;
     packages = shown outputs.packages.x86_64-linux;
     checks = shown outputs.checks.x86_64-linux;

@@ -8,6 +8,9 @@ from typing import Any
 
 from archibald.profile.model import Profile
 
+#: Tables of a profile that the real-time part of the modules reads.
+_REALTIME = frozenset({"audio", "realtime", "cpu", "system"})
+
 #: The release whose data formats a new system starts with (system.stateVersion).
 STATE_VERSION = "26.05"
 
@@ -26,7 +29,14 @@ _FLAKE = """\
         archibald.nixosModules.default
         ./hardware-configuration.nix
         {{
+          # Of a machine that has NixOS already, keep the value of its configuration.nix.
           system.stateVersion = "{state}";
+
+          {loader}
+
+          # Without it nobody can log in by a password, nor use sudo. Make one with: mkpasswd
+          # users.users.{user}.hashedPassword = "...";
+
           archibald.profile = {profile};
         }}
       ];
@@ -34,6 +44,30 @@ _FLAKE = """\
   }};
 }}
 """
+
+
+_MODULE = """\
+# Made by archibald apply --persist; docs/how-to/nixos.md says more. In flake.nix, with `archibald`
+# among the arguments of outputs, and the folder of its sources for /srv/archibald:
+#   inputs.archibald.url = "git+file:///srv/archibald";
+#   inputs.archibald.inputs.nixpkgs.follows = "nixpkgs";
+# Add these two to the list `modules` of nixpkgs.lib.nixosSystem, then:
+#   sudo nixos-rebuild boot --flake .
+archibald.nixosModules.audio
+{{
+  archibald.profile = {profile};
+  users.users.{user}.extraGroups = [ "audio" ];
+}}
+"""
+
+_SYSTEMD_BOOT = """\
+# For UEFI. Without it: archibald nixos export --grub /dev/sda
+          boot.loader.systemd-boot.enable = true;
+          boot.loader.efi.canTouchEfiVariables = true;"""
+
+_GRUB = """\
+# For BIOS: the disk that the machine starts from.
+          boot.loader.grub.device = {disk};"""
 
 
 def nix_string(text: str) -> str:
@@ -72,20 +106,39 @@ def _name(name: str) -> str:
     return name if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", name) else nix_string(name)
 
 
-def flake_text(profile: Profile, *, url: str) -> str:
+def modules_text(profile: Profile, *, user: str) -> str:
+    """Return what a system's list of modules needs for the real-time part of a profile.
+
+    The module brings the services, too: the watchdog, awake CPUs, the card's interrupts first.
+    ``user`` gets the rights of the group audio.
+    """
+    data = _chosen(profile, {name for name in type(profile).model_fields if name not in _REALTIME})
+    return _MODULE.format(profile=nix_literal(data, indent=2), user=_name(user))
+
+
+def _chosen(profile: Profile, without: set[str]) -> dict[str, Any]:
+    """Return what a profile says beyond the defaults.
+
+    ``image.mirror`` is an address of the author's machine, so it is left out.
+    """
+    data = profile.model_dump(mode="json", exclude_defaults=True, exclude=without)
+    data.get("image", {}).pop("mirror", None)
+    return {name: value for name, value in data.items() if value != {}}
+
+
+def flake_text(profile: Profile, *, url: str, grub: str = "") -> str:
     """Return the text of a ``flake.nix`` whose system is that of a profile.
 
-    ``url`` is where Nix finds the flake of archibald. Defaults are left out, and so is
-    ``image.mirror``, an address of the author's machine.
+    ``url`` is where Nix finds the flake of archibald; ``grub`` the disk of GRUB on a machine
+    without UEFI. Defaults are left out, and so is ``image.mirror``, an address of the author's
+    machine.
     """
-    data = profile.model_dump(
-        mode="json", exclude_defaults=True, exclude={"extends": True, "image": {"mirror"}}
-    )
-    data = {name: value for name, value in data.items() if value != {}}
     return _FLAKE.format(
         description=nix_string(f"{profile.branding.name} on NixOS"),
         url=nix_string(url),
         host=_name(profile.system.hostname),
         state=STATE_VERSION,
-        profile=nix_literal(data, indent=10),
+        loader=_GRUB.format(disk=nix_string(grub)) if grub else _SYSTEMD_BOOT,
+        user=_name(profile.users.name),
+        profile=nix_literal(_chosen(profile, {"extends"}), indent=10),
     )

@@ -1,13 +1,16 @@
 """Does the NixOS base do something about every key of a profile?
 
 Each key is changed alone, in a profile in which it matters; the definitions of the modules, their
-assertions included, must then differ. A key that changes nothing would be silently ignored.
+assertions included, must then differ. A key that changes nothing would be silently ignored. Where a
+key has a list of values, each is tried, and must differ from the others too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any
 
 from archibald.profile.options import options
@@ -26,9 +29,6 @@ _OTHER: Mapping[str, Any] = {
     "system.hostname": "studio",
     "system.locale": "de_DE.UTF-8",
     "system.keymap": "de-nodeadkeys",
-    "audio.quantum": 64,
-    "audio.min_quantum": 32,
-    "audio.max_quantum": 128,
     "audio.data_loop_priority": 80,
     "cpu.minimum": 9,
     "cpu.audio": [2],
@@ -50,7 +50,6 @@ _OTHER: Mapping[str, Any] = {
     "image.name": "studio",
     "image.volume_id": "STUDIO",
     "image.mirror": "file:/srv/debian",
-    "image.components": ["main", "non-free"],
     "realtime.memory_lock_mib": 1024,
     "variant.name": "w",
     "variant.title": "W",
@@ -65,15 +64,38 @@ def _has_one_value(key: str) -> bool:
     return key == "extends" or "const" in options()[key].schema
 
 
-def other_value(key: str) -> Any:
-    """Return a value of an option that differs from the baseline's."""
+#: Values of keys where one of each kind is not enough, or where not all of them go together.
+_OTHERS: Mapping[str, Sequence[Any]] = {
+    "audio.quantum": [16, 64, 128, 256],
+    "audio.min_quantum": [32],
+    "audio.max_quantum": [32, 64, 128, 512, 1024, 2048, 4096, 8192],
+    "image.components": [["main", "non-free"], ["main", "non-free-firmware"], ["main", "contrib"]],
+    "desktop.file_manager": ["", "pcmanfm", "unknown-file-manager"],
+    "desktop.browser": ["", "nano", "unknown-browser"],
+    "desktop.editor": ["", "geany", "unknown-editor"],
+    "desktop.terminal": ["kitty", "alacritty", "unknown-terminal"],
+    "desktop.launcher": ["rofi", "fuzzel", "unknown-launcher"],
+    "apps.packages": [["htop"], ["unknown-synth"]],
+    "image.packages": [["htop"], ["unknown-synth"]],
+}
+
+
+def other_values(key: str) -> Sequence[Any]:
+    """Return values of an option that differ from the baseline's, and from each other."""
+    if key in _OTHERS:
+        return _OTHERS[key]
+    option = options()[key]
+    if "enum" in option.schema:
+        return [value for value in option.schema["enum"] if value != option.default]
+    return [_other_value(key)]
+
+
+def _other_value(key: str) -> Any:
     if key in _OTHER:
         return _OTHER[key]
     option = options()[key]
     if isinstance(option.default, bool):
         return not option.default
-    if "enum" in option.schema:
-        return next(value for value in option.schema["enum"] if value != option.default)
     if option.schema.get("type") == "integer":
         low, high = option.schema["minimum"], option.schema.get("maximum")
         return option.default + 1 if high is None or option.default < high else low
@@ -82,17 +104,30 @@ def other_value(key: str) -> Any:
     return ""
 
 
-def changed_profiles() -> dict[str, dict[str, Any]]:
-    """Return key → the baseline with that key changed, for every key that has several values."""
-    found = {}
+@dataclass(frozen=True)
+class Change:
+    """A profile in which one key has another value than in the baseline."""
+
+    key: str
+    value: Any
+    profile: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        return f"{self.key} = {json.dumps(self.value)}"
+
+
+def changes() -> list[Change]:
+    """Return the baseline with one key changed, for every value that is tried of every key."""
+    found = []
     for key in options():
         if _has_one_value(key):
             continue
         table, _, name = key.partition(".")
-        profile = deepcopy(dict(BASELINE))
-        inside = profile[table][0] if table == "variant" else profile.setdefault(table, {})
-        inside[name] = other_value(key)
-        found[key] = profile
+        for value in other_values(key):
+            profile = deepcopy(dict(BASELINE))
+            inside = profile[table][0] if table == "variant" else profile.setdefault(table, {})
+            inside[name] = value
+            found.append(Change(key, value, profile))
     return found
 
 
@@ -105,12 +140,21 @@ def essence(report: Mapping[str, Any]) -> list[Any]:
     ]
 
 
-def ignored_keys(
-    baseline: Mapping[str, Any], changed: Mapping[str, Mapping[str, Any]]
+def ignored(
+    baseline: Mapping[str, Any], changed: Sequence[tuple[Change, Mapping[str, Any]]]
 ) -> list[str]:
-    """Return the keys whose change made no difference; the arguments are evaluated systems."""
-    same = essence(baseline)
-    return sorted(key for key, report in changed.items() if essence(report) == same)
+    """Return a sentence for each change that makes no difference to the baseline or to another.
+
+    ``baseline`` and what stands beside each change are evaluated systems.
+    """
+    found = []
+    seen: dict[str, list[tuple[str, list[Any]]]] = {}
+    for change, report in changed:
+        same = essence(report)
+        others = seen.setdefault(change.key, [("the baseline", essence(baseline))])
+        found += [f"{change} is ignored: the same as {name}" for name, one in others if one == same]
+        others.append((str(change), same))
+    return found
 
 
 def assertions(report: Mapping[str, Any]) -> list[str]:

@@ -39,13 +39,18 @@ let
   definitionsIn = stop: path: context: value:
     let kind = kindOf value;
     in
-    if kind == "if" then (if value.condition then definitionsIn stop path context value.content else [ ])
+    if opaque path && elem kind [ "if" "merge" "override" "order" ] then
+      throw "${dotted path} has a condition or priority of its own, at which NixOS does not look"
+    else if kind == "if" then (if value.condition then definitionsIn stop path context value.content else [ ])
     else if kind == "merge" then concatMap (definitionsIn stop path context) value.contents
     else if kind == "override" then definitionsIn stop path (context // { inherit (value) priority; }) value.content
     else if kind == "order" then definitionsIn stop path context value.content
     else if kind == "set" && !(stop path) && value != { } then
       concatMap (name: definitionsIn stop (path ++ [ name ]) context value.${name}) (attrNames value)
     else [ (context // { inherit path value; }) ];
+
+  # NixOS joins these sets as they are.
+  opaque = path: length path > 2 && elemAt path 0 == "nixpkgs" && elemAt path 1 == "config";
 
   # The definitions of one path in a configuration, without looking at any other; conditions stay
   # unevaluated, because they may ask for other options.
@@ -133,10 +138,19 @@ let
     in
     map (item: load arguments item.module) found;
 
+  # Options that are declared in two places are an error of NixOS, too.
+  once = declared:
+    let
+      groups = builtins.groupBy (one: dotted one.path) declared;
+      twice = filter (name: length groups.${name} > 1) (attrNames groups);
+    in
+    if twice == [ ] then declared
+    else throw "the option ${head twice} is declared twice";
+
   evalModules = { modules, arguments }:
     let
       loaded = closure (arguments // { inherit lib config; }) modules;
-      declared = concatMap (module: flat [ ] module.options) loaded;
+      declared = once (concatMap (module: flat [ ] module.options) loaded);
       config = treeOf (map
         (one: {
           inherit (one) path;
@@ -153,6 +167,9 @@ let
     {
       inherit config;
       inherit declared;
+      # What an option of NixOS is defined with, without looking at any other.
+      definitionsOf = path: map (d: { inherit (d) priority value; })
+        (filter (d: d.active) (concatMap (module: definitionsAt path start module.config) loaded));
       definitions = filter (d: !(under d.path)) wanted;
       # Definitions of options below ours that nobody has declared.
       undeclared = filter (d: head d.path == "archibald" && !(under d.path)) wanted;
@@ -167,6 +184,15 @@ let
     mkDefault = override 1000;
     mkAfter = content: { _type = "order"; inherit content; };
     mkOption = attributes: { _type = "option"; } // attributes;
+    mkAliasOptionModule = from: to: { config, ... }: {
+      options = lib.setAttrByPath from (lib.mkOption {
+        type = types.nullOr types.anything;
+        default = null;
+        description = "Alias of ${dotted to}.";
+      });
+      config = let given = lib.attrByPath from null config; in
+        lib.setAttrByPath to (lib.mkIf (given != null) given);
+    };
     literalExpression = text: { _type = "text"; inherit text; };
     literalMD = text: { _type = "text"; inherit text; };
     genAttrs = names: f: listToAttrs (map (name: { inherit name; value = f name; }) names);
@@ -175,6 +201,8 @@ let
       if path == [ ] then set
       else if isAttrs set && hasAttr (head path) set then lib.attrByPath (tail path) default set.${head path}
       else default;
+    setAttrByPath = path: value:
+      if path == [ ] then value else { ${head path} = lib.setAttrByPath (tail path) value; };
     licenses = { mit = "MIT"; lgpl3Plus = "LGPL-3.0-or-later"; };
   };
 

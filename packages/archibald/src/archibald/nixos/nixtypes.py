@@ -1,8 +1,8 @@
 """Do definitions fit the options of NixOS? Names and types from a checked-in part of its list.
 
-``options.json`` holds the options that ``nix/`` uses, with their types as NixOS prints them, and
-options that were removed. A name that is not there is a finding: look it up in the list of options
-of the pinned nixpkgs, then add it with its type.
+``options.json`` holds the options that ``nix/`` uses, with their types as NixOS prints them, where
+they were looked up, and options that were removed. A name that is not there is a finding: look it
+up in the options of the pinned nixpkgs, then add it with its type.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ def make_scene(
     if adapt and len(machine.cpus) < profile.cpu.minimum:
         profile = profile.model_copy(update={"cpu": CpuTable(minimum=1, audio=[])})
     expected = expectation(profile, machine.cmdline, cpus=machine.spec.cpus)
-    scene = Scene(sight, machine, expected.profile, expected.spec)
+    scene = Scene(sight, machine, expected.profile, expected.spec, profile)
     if sight.live and ask and sight.exists("/run/systemd/system"):
         names = [item.unit for item in expected.spec.of(Forbidden)]
         units = [disturbing_command(names)] if names else []

@@ -93,7 +93,14 @@ def drift(history: History, scene: Scene, targets: Targets) -> Drift | None:
     were_ok = set(history.finished[last["run"]])
     now = audit(scene)
     worse = tuple(f.check for f in now.of(Answer.BAD, Answer.CANNOT_TELL) if f.check in were_ok)
-    lost = tuple(s for s in standings(history, scene, targets) if s.state != "holds")
+    # What ended with its boot is not lost where the boot has set it anew.
+    fine = {f.check for f in now.of(Answer.OK, Answer.NOT_APPLICABLE)}
+    lost = tuple(
+        standing
+        for standing in standings(history, scene, targets)
+        if standing.state != "holds"
+        and not (standing.state == "gone" and standing.entry.change.check in fine)
+    )
     return Drift(
         str(last.get("time", "")), str(last.get("kernel", "")), scene.machine.kernel, lost, worse
     )

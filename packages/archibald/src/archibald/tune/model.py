@@ -103,12 +103,16 @@ class Knob:
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything that the knobs of a machine are made from."""
+    """Everything that the knobs of a machine are made from.
+
+    ``profile`` is that of the boot entry that runs, ``given`` the whole one with its variants.
+    """
 
     sight: Sight
     machine: Machine
     profile: Profile
     spec: SystemSpec
+    given: Profile
 
     def again(self) -> Scene:
         """Return the scene with eyes that remember nothing of what was read before."""

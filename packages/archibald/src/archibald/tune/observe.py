@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -27,8 +28,11 @@ _MAX_BYTES = 4 * 1024 * 1024
 
 _PIECE_BYTES = 65536
 
-#: A program that does not answer within this time (seconds) is not waited for.
-_PATIENCE_S = 3.0
+#: A program that does not answer within this time (seconds) is not waited for; see patience_s().
+_PATIENCE_S = 20.0
+
+#: On a slow machine: this many times the CPU time that our own start took, up to a limit (seconds).
+_PATIENCE_STARTS, _PATIENCE_MAX_S = 20.0, 180.0
 
 
 class MissingError(UnreadableError):
@@ -232,9 +236,18 @@ def _group(gid: int) -> str:
         return str(gid)
 
 
+def patience_s(start_s: float) -> float:
+    """Return how long a program may take, on a machine where our own start took ``start_s`` of CPU.
+
+    An emulated CPU needs seconds for what takes milliseconds elsewhere; but a server that hangs
+    must not hold up an audit for minutes on a machine where all others answer at once.
+    """
+    return min(_PATIENCE_MAX_S, max(_PATIENCE_S, _PATIENCE_STARTS * start_s))
+
+
 def live_sight(user: SessionUser) -> Sight:
     """Return the sight of the machine that runs now."""
-    reader = LiveReader(user, timeout_s=_PATIENCE_S)
+    reader = LiveReader(user, timeout_s=patience_s(time.process_time()))
 
     def ask(argv: Sequence[str], *, in_session: bool, accept: Sequence[int]) -> str:
         return reader.command(argv, in_session=in_session, accept=accept)

@@ -1,7 +1,7 @@
 """What survives a reboot: drop-in files from the system's spec, and the boot loader. Pure.
 
 The files are those that an image of the same profile has, byte for byte. On NixOS files in /etc
-are made from the configuration: there :func:`nix_module` says what to add to it.
+are made from the configuration: :func:`nix_modules` says what to add to it.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from archibald.nixos.export import modules_text
+from archibald.profile.load import canonical_json
 from archibald.system.modules import guard
+from archibald.system.modules.identity import PROFILE_PATH
 from archibald.system.render import rendered
-from archibald.system.spec import File, KernelArg, KernelModule, Sysctl, Unit
-from archibald.tune.knobs.base import tmpfiles_writes
-from archibald.tune.knobs.cpu import wanted_governor
+from archibald.system.spec import File, KernelArg, Unit
+from archibald.tune.journal import Entry
 from archibald.tune.knobs.kernel import wanted_arguments
 from archibald.tune.model import Change, Scene
 from archibald.tune.targets import file_state
@@ -39,6 +41,12 @@ FOLDERS = {
 GRUB_DROP_IN = "/etc/default/grub.d/95-archibald.cfg"
 KERNEL_CMDLINE = "/etc/kernel/cmdline"
 
+#: The profile that was applied for good; it counts before the one of an image. NixOS makes it.
+OWN_PROFILE = "/etc/archibald/profile.json"
+
+#: What the journal calls that file, which no check is about.
+PROFILE = "profile"
+
 #: Arguments that the kernel takes once; others, such as console=, may come several times.
 _SINGLE = frozenset(
     {
@@ -57,11 +65,30 @@ _REFRESHERS: dict[str, tuple[str, ...]] = {
 
 
 def refreshers(changes: Sequence[Change]) -> tuple[tuple[str, ...], ...]:
-    """Return the programs to run after these changes, or after taking them back."""
+    """Return the programs to run after these changes."""
+    return (*_refreshers(changes), *_watchdog("restart", changes))
+
+
+def undo_refreshers(undone: Sequence[Entry]) -> tuple[tuple[str, ...], ...]:
+    """Return the programs to run after taking these changes back: what was new does not go on."""
+    changes = [entry.change for entry in undone]
+    new = [entry.change for entry in undone if entry.before is None]
+    old = [change for change in changes if change not in new]
+    return (*_watchdog("stop", new), *_refreshers(changes), *_watchdog("restart", old))
+
+
+def _refreshers(changes: Sequence[Change]) -> tuple[tuple[str, ...], ...]:
     paths = [change.target for change in changes if change.kind == "file"]
     return tuple(
         argv for start, argv in _REFRESHERS.items() if any(path.startswith(start) for path in paths)
     )
+
+
+def _watchdog(verb: str, changes: Sequence[Change]) -> tuple[tuple[str, ...], ...]:
+    """Return what makes the one service that stays take notice of its unit."""
+    unit = f"/etc/systemd/system/{guard.WATCHDOG_UNIT}"
+    about_it = any((change.kind, change.target) == ("file", unit) for change in changes)
+    return (("systemctl", verb, guard.WATCHDOG_UNIT),) if about_it else ()
 
 
 def on_nixos(scene: Scene) -> bool:
@@ -87,10 +114,19 @@ def persisted(scene: Scene) -> list[Change]:
             found += _file(scene, check, item.path, content, item.mode)
             found += _wanted(scene, check, item)
     once: dict[tuple[str, str], Change] = {}
-    for change in (*found, *_boot_loader(scene)):
+    for change in (*found, *_boot_loader(scene), *_profile(scene)):
         # A folder that several files need is made for the first of them.
         once.setdefault(change.key, change)
     return list(once.values())
+
+
+def _profile(scene: Scene) -> list[Change]:
+    """Return the file that tells the units, and the next audit, what was wanted."""
+    content = canonical_json(scene.given)
+    now = scene.sight.optional(OWN_PROFILE) or scene.sight.optional(PROFILE_PATH)
+    if now == content.decode().strip():
+        return []
+    return _file(scene, PROFILE, OWN_PROFILE, content)
 
 
 def _of_services(path: str) -> bool:
@@ -180,48 +216,6 @@ def booted_arguments(cmdline: str) -> str:
     return " ".join(word for word in cmdline.split() if not word.startswith(mine))
 
 
-def _nix(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("${", "\\${") + '"'
-
-
-def nix_module(scene: Scene) -> str:
-    """Return a NixOS module with the profile's settings, to be imported in the configuration."""
-    spec, realtime, audio = scene.spec, scene.profile.realtime, scene.profile.audio
-    arguments = [c.item.text for c in wanted_arguments(scene) if isinstance(c.item, KernelArg)]
-    memory = realtime.memory_lock_mib
-    locked = memory if memory == "unlimited" else str(memory * 1024)
-    limits = (("rtprio", str(realtime.priority_limit)), ("nice", str(realtime.nice_limit)),
-              ("memlock", locked))  # fmt: skip
-    lines = [
-        "# Made by archibald apply --persist: import it in configuration.nix.",
-        "{ ... }:",
-        "{",
-        f"  boot.kernelParams = [ {' '.join(map(_nix, arguments))} ];",
-        f"  boot.kernelModules = [ {' '.join(_nix(m.name) for m in spec.of(KernelModule))} ];",
-        "  boot.kernel.sysctl = {",
-        *(f"    {_nix(item.name)} = {_nix(item.value)};" for item in spec.of(Sysctl)),
-        "  };",
-        f"  powerManagement.cpuFreqGovernor = {_nix(wanted_governor(scene)[0])};",
-        "  systemd.tmpfiles.rules = [",
-        *(f"    {_nix(f'w {path} - - - - {value}')}"
-          for path, (value, _) in tmpfiles_writes(scene).items()),
-        "  ];",
-        "  security.pam.loginLimits = [",
-        *(f'    {{ domain = "@audio"; type = "-"; item = {_nix(item)}; value = {_nix(value)}; }}'
-          for item, value in limits),
-        "  ];",
-        # NixOS has this one, which knows nothing of PipeWire but ends a runaway as well.
-        f"  services.das_watchdog.enable = {'true' if realtime.watchdog else 'false'};",
-        f"  security.rtkit.enable = {'true' if realtime.rtkit else 'false'};",
-        f"  users.users.{_nix(scene.sight.user.name)}.extraGroups = [ \"audio\" ];",
-        '  services.pipewire.extraConfig.pipewire."92-low-latency" = {',
-        '    "context.properties" = {',
-        f'      "default.clock.rate" = {audio.rate};',
-        f'      "default.clock.quantum" = {audio.quantum};',
-        f'      "default.clock.min-quantum" = {audio.min_quantum};',
-        f'      "default.clock.max-quantum" = {audio.max_quantum};',
-        "    };",
-        "  };",
-        "}",
-    ]  # fmt: skip
-    return "\n".join(lines) + "\n"
+def nix_modules(scene: Scene) -> str:
+    """Return what brings the profile's settings to the configuration of NixOS, as its modules."""
+    return modules_text(scene.profile, user=scene.sight.user.name)

@@ -53,9 +53,9 @@ class Plan:
         }
 
 
-def check_names(names: Sequence[str]) -> None:
-    """Raise :class:`UsageError` when one of the names is no check."""
-    known = {page.id for _, page in all_pages()}
+def check_names(names: Sequence[str], *, also: Sequence[str] = ()) -> None:
+    """Raise :class:`UsageError` when one of the names is no check, and none of ``also``."""
+    known = {*also, *(page.id for _, page in all_pages())}
     wrong = [name for name in names if name not in known]
     if wrong:
         raise UsageError(
@@ -94,4 +94,10 @@ def make_plan(
         if not targets.same(change.kind, before, change.value):
             steps.append(Step(change, before))
     after = refreshers([step.change for step in steps])
-    return Plan(tuple(steps), after, tuple(by_hand), tuple(unreadable))
+    return Plan(tuple(steps), after, _left(by_hand, changes), tuple(unreadable))
+
+
+def _left(by_hand: Sequence[Finding], changes: Sequence[Change]) -> tuple[Finding, ...]:
+    """Return what is left to people: not what a file does, unless something comes after it."""
+    done = {change.check for change in changes}
+    return tuple(f for f in by_hand if f.check not in done or ", then " in f.fix)

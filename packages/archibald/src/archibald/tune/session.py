@@ -1,8 +1,9 @@
-"""What holds only while music is made: awake CPUs, and the card's interrupts first.
+"""What holds while music is made: awake CPUs, the card's interrupts first, work elsewhere.
 
 :func:`session` holds it as long as a process lives. The kernel lets go of /dev/cpu_dma_latency by
-itself when the process ends, however it ends. Interrupts are journaled in /run and taken back at
-the end; after a kill the next start, or ``archibald session stop``, takes them back.
+itself when the process ends, however it ends. Interrupts, and the CPUs of the kernel's own work,
+are journaled in /run and taken back at the end; after a kill the next start, or ``archibald session
+stop``, takes them back.
 
 :func:`start` needs no process: what it sets stays until :func:`stop`, or the end of the boot.
 """
@@ -27,7 +28,10 @@ from archibald.tune.plan import make_plan
 from archibald.tune.targets import Targets
 
 #: What a session sets, and takes back.
-CHECKS = ("cpu.idle-latency", "irq.card-affinity", "irq.card-priority")
+CHECKS = (
+    "cpu.idle-latency", "irq.card-affinity", "irq.audio-cpu", "irq.card-priority",
+    "scheduler.workqueues",
+)  # fmt: skip
 
 #: Below the machine's root; gone after a reboot, as is what the session has set.
 FOLDER = "run/archibald/session"

@@ -156,6 +156,26 @@ def test_a_hog_is_named_after_the_time_and_not_before():
     assert _drive(watch, 4, hog, start=6) == []
 
 
+#: Which share of each 0.4 s a canary waited beside a FIFO thread on Linux 6.18: let in once or
+#: twice a second, it catches up, and then waits for nothing for a while.
+TURNS = [1.0, 0.43, 0.32, 0.92, 0.0, 0.85, 0.39, 0.37, 0.87, 0.0, 0.89, 1.0, 0.75, 1.0, 0.84]
+
+
+@pytest.mark.parametrize("first", range(len(TURNS)))
+def test_a_hog_whose_canary_is_let_in_now_and_then_is_named(first):
+    watch, late, events = Watch(after_s=2.0), 0.0, []
+    for look in range(8):
+        now = 0.4 * look
+        late += 0.4 * TURNS[(first + look) % len(TURNS)]
+        found = watch.late(Look(now, {1: Beat(now + 0.1, late)}), 0.4)
+        if found:
+            events += watch.verdicts(found, Sample(now, [_ran(HOG, 0.93 * now)]), 0.4)
+    (event,) = events
+    assert event.kind is Kind.DEMOTED
+    assert event.use is not None
+    assert event.use.thread == _ran(HOG, event.use.thread.run_s)
+
+
 def test_a_pause_starts_the_count_anew():
     watch = Watch(after_s=5.0)
     hog = lambda now: [_ran(HOG, 0.95 * now)]  # noqa: E731

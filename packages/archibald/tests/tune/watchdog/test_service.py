@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import select
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -17,7 +20,7 @@ from archibald.cli.common import cli
 from archibald.errors import ExitCode
 from archibald.tune.watchdog import service
 from archibald.tune.watchdog.canary import Canaries, CanaryError, canaries
-from archibald.tune.watchdog.model import Beat, Kind, Look, Sample, Thread, Watch
+from archibald.tune.watchdog.model import Beat, Event, Kind, Look, Sample, Thread, Watch
 
 #: A thread that takes CPU 1 whole at FIFO 50 until it is demoted. It cannot stay: it looks at the
 #: clock, the kernel ends it after 12 s of real-time CPU (RLIMIT_RTTIME), and an alarm after 15 s.
@@ -50,6 +53,21 @@ needs_real_time = pytest.mark.skipif(
 )
 
 
+#: A canary locks its memory, some 30 MiB of it.
+needs_locked_memory = pytest.mark.skipif(
+    os.geteuid() != 0 and 0 <= resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] < 2**28,
+    reason="needs the right to lock memory (ulimit -l)",
+)
+
+
+def _event(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """Return the next line of the watchdog, which has to come within half a minute."""
+    assert process.stdout is not None
+    assert select.select([process.stdout], [], [], 30)[0], "the watchdog says nothing"
+    event: dict[str, Any] = json.loads(process.stdout.readline())
+    return event
+
+
 @pytest.fixture
 def watchdog() -> Iterator[subprocess.Popen[str]]:
     """Start the watchdog as a user does; it is ended whatever happens."""
@@ -65,13 +83,12 @@ def watchdog() -> Iterator[subprocess.Popen[str]]:
 @pytest.mark.slow
 @needs_real_time
 def test_a_real_hog_ends_demoted_and_named(watchdog):
-    assert watchdog.stdout is not None
-    assert json.loads(watchdog.stdout.readline())["event"] == "watching"
+    assert _event(watchdog)["event"] == "watching"
     assert os.sched_getscheduler(watchdog.pid) & ~os.SCHED_RESET_ON_FORK == os.SCHED_FIFO
     assert os.sched_getparam(watchdog.pid).sched_priority == 99
     hog = subprocess.Popen([sys.executable, "-c", HOG])
     try:
-        event = json.loads(watchdog.stdout.readline())
+        event = _event(watchdog)
         assert hog.wait(timeout=30) == 0, "it ended by itself instead of being demoted"
     finally:
         hog.kill()
@@ -83,12 +100,14 @@ def test_a_real_hog_ends_demoted_and_named(watchdog):
     assert watchdog.wait(timeout=30) == 0
 
 
+@needs_locked_memory
 def test_canaries_say_when_they_ran_and_end_with_the_block():
     cpu = min(os.sched_getaffinity(0))
     with canaries([cpu], beat_s=0.01) as birds:
         (pid,) = birds.pids.values()
         first = birds.look().beats[cpu]
         while birds.look().beats[cpu].due_s == first.due_s:
+            birds.check()
             time.sleep(0.01)
         assert os.sched_getaffinity(pid) == {cpu}
         assert os.sched_getscheduler(pid) == os.SCHED_OTHER
@@ -103,6 +122,7 @@ def _check_until_it_fails(birds: Canaries) -> None:
         time.sleep(0.01)
 
 
+@needs_locked_memory
 def test_a_canary_that_ends_is_an_error():
     with canaries([min(os.sched_getaffinity(0))]) as birds:
         (pid,) = birds.pids.values()
@@ -218,6 +238,19 @@ def test_without_the_right_it_says_so(monkeypatch, error, uid, why):
     assert why in found.why
     assert found.next_step
     assert found.exit_code is ExitCode.REFUSED
+
+
+def test_what_the_journal_has_is_not_printed_into_it_again(monkeypatch):
+    def one_event(*, said, ready, **_options):
+        ready({1})
+        said(Event(Kind.UNEXPLAINED, 1, 5.0, 0.9))
+
+    monkeypatch.setattr(service, "guard", one_event)
+    stdout = os.fstat(1)
+    for stream, times in ((f"{stdout.st_dev}:{stdout.st_ino}", 0), ("8:1", 1), ("", 1)):
+        monkeypatch.setenv("JOURNAL_STREAM", stream)
+        output = CliRunner().invoke(cli, ["watchdog"]).output
+        assert output.count("left ordinary programs waiting") == times
 
 
 @pytest.mark.parametrize("after", ["0", "-1", "nan", "inf", "1e9"])

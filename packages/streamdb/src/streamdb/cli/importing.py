@@ -164,8 +164,8 @@ def _print_report(report: ImportReport, as_json: bool, state: str = "done") -> N
     lead = {"done": "", "interrupted": "interrupted; stored so far: ", "stopped": "stored so far: "}
     click.echo(f"{lead[state]}{', '.join(numbers)}; {size_text(report.bytes_read)} read")
     if report.problems:
-        damaged = count_text(report.problems, "file is", "files are")
-        click.echo(f"{damaged} damaged inside, and stored as they are: streamdb find has:problem")
+        files = count_text(report.problems, "file")
+        click.echo(f"damaged inside, but stored as found: {files}; streamdb find has:problem")
     _list("left out", report.left_out)
     _list("not imported", report.failed)
 

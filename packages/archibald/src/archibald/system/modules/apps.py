@@ -9,6 +9,7 @@ from typing import get_args
 
 from archibald.errors import UsageError
 from archibald.profile.model import AppGroup, Profile
+from archibald.system.modules.common import text_file
 from archibald.system.spec import (
     Contribution,
     Hardware,
@@ -45,6 +46,15 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 #: User services that packages start at log-in, where they would take the sound card or memory.
 _UNWANTED_SERVICES = {"fluidsynth": "fluidsynth.service"}
 
+#: Sonic Pi brings Erlang's name server, whose socket Debian opens to every network at boot.
+_NAME_SERVER_USER = "sonic-pi"
+_NAME_SERVER_SOCKET = """\
+[Socket]
+ListenStream=
+ListenStream=127.0.0.1:4369
+ListenStream=[::1]:4369
+"""
+
 
 class ExcludeError(UsageError):
     """The profile excludes an application that it does not install."""
@@ -69,7 +79,22 @@ def contribute(profile: Profile, _hardware: Hardware) -> list[Contribution]:
         if package in installed:
             origin = _because(f"{package} runs when it is started, not at every log-in")
             found += contributions(origin, Unit(unit, "disabled", "user"))
+    if _NAME_SERVER_USER in installed:
+        found += _name_server()
     return found
+
+
+def _name_server() -> list[Contribution]:
+    return contributions(
+        _because(f"{_NAME_SERVER_USER} needs Erlang's name server, on this machine only"),
+        text_file(
+            "/etc/systemd/system/epmd.socket.d/archibald.conf", _NAME_SERVER_SOCKET,
+            keys="apps.groups",
+        ),
+        Unit("epmd.socket", "enabled", wanted_by="sockets.target"),
+        # The socket starts it for the first program that asks.
+        Unit("epmd.service", "disabled"),
+    )  # fmt: skip
 
 
 def _check_exclusions(profile: Profile) -> None:

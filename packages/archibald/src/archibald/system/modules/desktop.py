@@ -42,6 +42,15 @@ command = "{session}"
 user = "{user}"
 """
 
+#: Debian's file for greetd lacks pam_limits, which its file for login has: programs of the desktop
+#: would have no right to real-time priority and locked memory.
+_GREETD_PAM = """\
+@include common-auth
+@include common-account
+session required pam_limits.so
+@include common-session
+"""
+
 
 class UnsupportedSuiteError(UsageError):
     """The chosen Debian release lacks something that the profile asks for."""
@@ -114,6 +123,7 @@ def _login(profile: Profile) -> list[Contribution]:
         _because("starts the session on the first console", ("desktop.autologin", "users.name")),
         Package("greetd"),
         text_file("/etc/greetd/config.toml", body, keys="desktop.autologin, users.name"),
+        text_file("/etc/pam.d/greetd", _GREETD_PAM, keys="desktop.enable"),
         Link(f"/etc/systemd/system/{_DISPLAY_MANAGER}", "/usr/lib/systemd/system/greetd.service"),
         # Both want the first console, and the getty wins.
         Unit("getty@tty1.service", "masked"),

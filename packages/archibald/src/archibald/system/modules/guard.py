@@ -6,9 +6,10 @@ Three parts, because they need three kinds of rights and last three different ti
 - **Awake CPUs** need the right to one device, which the group audio has, and last as long as
   PipeWire does. So it is a service of the user, bound to PipeWire's: systemd ends it however
   PipeWire ends, and the kernel forgets the request with the process. That process is ``sleep``.
-- The **card's interrupts** need root for a moment, when the card appears. A udev rule starts a
-  service that sets them and ends; they cost nothing while nobody plays, so nothing has to watch
-  whether somebody does.
+- The **card's interrupts**, and keeping those of other devices and the kernel's own work off the
+  audio CPUs, need root for a moment, when the card appears, and the machine's number of CPUs. A
+  udev rule starts a service that sets them and ends; they cost nothing while nobody plays, so
+  nothing has to watch whether somebody does.
 """
 
 from __future__ import annotations
@@ -81,14 +82,15 @@ WantedBy=pipewire.service
 
 _CARD = """\
 [Unit]
-Description=The sound card's interrupts on the audio CPUs, and first
+Description=The sound card's interrupts on the audio CPUs, and first; other work elsewhere
 Documentation=https://docs.kernel.org/core-api/irq/irq-affinity.html
 After=multi-user.target
 
 [Service]
 # exec, not oneshot: the boot is over without it, and it takes a second.
 Type=exec
-ExecStart={program} session start irq.card-affinity irq.card-priority
+ExecStart={program} session start irq.card-affinity irq.audio-cpu irq.card-priority \
+scheduler.workqueues
 # 1: the kernel refused a change; 3: a machine with fewer CPUs than the profile names. Both are
 # findings of the audit, and no reason for a failed boot.
 SuccessExitStatus=1 3

@@ -58,6 +58,7 @@ def contribute(profile: Profile, hardware: Hardware) -> list[Contribution]:
         *_power(profile.realtime),
         *_kernel(profile, hardware),
         *guard.contribute(profile.realtime),
+        *_proof(),
     ]
 
 
@@ -103,6 +104,16 @@ def _devices() -> list[Contribution]:
         _because("timers and sleep states are in the hands of the group audio"),
         text_file("/etc/udev/rules.d/95-archibald-realtime.rules", _DEVICE_RULES, keys="realtime"),
         text_file("/etc/modprobe.d/archibald-realtime.conf", _HDA_OPTIONS, keys="realtime"),
+    )
+
+
+def _proof() -> list[Contribution]:
+    return contributions(
+        _because(
+            "cyclictest shows what the kernel is worth, hackbench is the load: archibald measure "
+            "runs them, also in an image that it boots in virtual time"
+        ),
+        Package("rt-tests"),
     )
 
 

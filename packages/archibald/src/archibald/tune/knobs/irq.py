@@ -8,7 +8,13 @@ from archibald.tune.knobs.base import because, evidence
 from archibald.tune.model import Change, Family, Knob, Page, Scene, Severity
 from archibald.tune.observe import MissingError, Process
 from archibald.vm.selftest.kernel import is_realtime
-from archibald.vm.selftest.model import Answer, NotApplicableError, Verdict, verdict
+from archibald.vm.selftest.model import (
+    Answer,
+    NotApplicableError,
+    UnreadableError,
+    Verdict,
+    verdict,
+)
 from archibald.vm.selftest.pipewire import parse_cpu_list
 
 FAMILY = Family("irq", "Interrupts")
@@ -30,8 +36,11 @@ AUDIO_CPU = Page(
     "/proc/interrupts, /proc/irq/*/{smp_affinity_list,effective_affinity_list}",
     "A disk or network card that interrupts the CPU of the data loop takes its time away without "
     "asking. Interrupts that the kernel manages itself (queues of NVMe and virtio disks) cannot be "
-    "moved: the kernel refuses, and apply says so.",
-    "archibald apply",
+    "moved and are not counted: each serves the CPU that it is on, and comes only when that CPU "
+    "asked for something. A kernel that does not say which these are (by files that are read-only) "
+    "refuses the change, and apply says so. archibald-card.service moves the others when a sound "
+    "card appears.",
+    "archibald apply; archibald apply --persist keeps it",
 )
 CARD_PRIORITY = Page(
     "irq.card-priority",
@@ -114,6 +123,14 @@ def _affinity(scene: Scene) -> Knob:
     return Knob(CARD_AFFINITY, wanted, judge, changes, origins=origins)
 
 
+def _can_be_moved(scene: Scene, irq: int) -> bool:
+    """Say whether the kernel lets root choose the CPUs; it makes the file read-only where not."""
+    try:
+        return bool(scene.sight.node(_affinity_path(irq)).mode & 0o200)
+    except UnreadableError:
+        return False
+
+
 def _audio_cpu(scene: Scene) -> Knob:
     def visitors() -> dict[int, str]:
         """Return the interrupts of other devices that arrive on an audio CPU alone."""
@@ -125,11 +142,11 @@ def _audio_cpu(scene: Scene) -> Knob:
         for irq, label in parse_interrupts(scene.sight.text("/proc/interrupts")).items():
             if card is not None and irq in card.irqs:
                 continue
-            folder = f"/proc/irq/{irq}"
-            where = scene.sight.optional(f"{folder}/effective_affinity_list") or (
-                scene.sight.optional(_affinity_path(irq)) or ""
-            )
-            if where and parse_cpu_list(where) <= mine:
+            allowed = scene.sight.optional(_affinity_path(irq))
+            where = scene.sight.optional(f"/proc/irq/{irq}/effective_affinity_list") or allowed
+            # One that was moved away arrives where it did until the next time that it comes.
+            away = not allowed or not parse_cpu_list(allowed) & mine
+            if where and not away and parse_cpu_list(where) <= mine and _can_be_moved(scene, irq):
                 found[irq] = label
         return found
 

@@ -53,8 +53,8 @@ WORKQUEUES = Page(
     "/sys/devices/virtual/workqueue/cpumask",
     "Writing back files, encrypting disks and the like run in kernel threads that may use any CPU. "
     "The mask keeps them off the CPUs of the data loop, as isolcpus would, without isolating "
-    "anything.",
-    "archibald apply",
+    "anything. archibald-card.service sets it when a sound card appears.",
+    "archibald apply; archibald apply --persist keeps it",
 )
 
 PAGES = (RT_RUNTIME, TIMER_MIGRATION, NMI_WATCHDOG, NUMA, WORKQUEUES)

@@ -61,7 +61,7 @@ WATCHDOG = Page(
     "moves, no program saves. archibald watchdog demotes it after some seconds and says who it "
     "was; das_watchdog, which does a part of this, counts as well. The profile may do without "
     "(realtime.watchdog), because the process takes memory.",
-    "sudo archibald apply --persist, then sudo systemctl start archibald-watchdog.service",
+    "archibald apply --persist",
 )
 
 PAGES = (DISTURBING, IRQBALANCE, MANAGERS, INDEXERS, WATCHDOG)

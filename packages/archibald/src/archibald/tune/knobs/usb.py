@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 from archibald.tune.hardware import Card
-from archibald.tune.knobs.base import evidence, files_in, read_all
+from archibald.tune.knobs.base import files_in, read_all
 from archibald.tune.model import Change, Family, Knob, Page, Scene, Severity
 from archibald.tune.observe import MissingError
 from archibald.vm.selftest.model import NotApplicableError, Verdict, verdict
@@ -14,12 +12,13 @@ FAMILY = Family("usb", "USB")
 
 POWER = Page(
     "usb.power",
-    "The USB interface and its hubs stay awake",
+    "The USB interface stays awake",
     Severity.HIGH,
-    "power/control of the interface and of every hub between it and the controller",
+    "power/control of the interface",
     "With auto, a device that was idle for two seconds is suspended; an interface that wakes up "
-    "drops its first samples, some never come back. Only the audio interface and its hubs are kept "
-    "on: the mouse may sleep.",
+    "drops its first samples, some never come back. Only the audio interface is kept on: the mouse "
+    "may sleep. Hubs may stay at auto, because the kernel never suspends one above a device that "
+    "is awake.",
     "archibald apply",
 )
 LOW_LATENCY = Page(
@@ -49,30 +48,18 @@ def _usb_card(scene: Scene) -> Card:
     return card
 
 
-def device_and_hubs(device: str) -> list[str]:
-    """Return the folders of a USB device and of the hubs above it, root hub included."""
-    parts = device.split("/")
-    first = next((i for i, part in enumerate(parts) if re.fullmatch(r"usb\d+", part)), len(parts))
-    return ["/".join(parts[: end + 1]) for end in range(first, len(parts))]
-
-
 def _power(scene: Scene) -> Knob:
-    def values() -> dict[str, str]:
-        folders = device_and_hubs(_usb_card(scene).device)
-        paths = [f"{folder}/power/control" for folder in reversed(folders)]
-        return read_all(scene.sight, paths, "this kernel never suspends USB devices")
+    def control() -> tuple[str, str]:
+        # Of the interface alone: no hub is suspended above a device that is awake.
+        path = f"{_usb_card(scene).device}/power/control"
+        return path, read_all(scene.sight, [path], "this kernel never suspends USB devices")[path]
 
     def judge() -> Verdict:
-        found = values()
-        asleep = [path for path, value in found.items() if value != "on"]
-        observed = f"{len(asleep)} of {len(found)} may sleep" if asleep else "on"
-        return verdict(not asleep, observed, evidence(found))
+        path, value = control()
+        return verdict(value == "on", value, f"{path}: {value}")
 
     def changes() -> tuple[Change, ...]:
-        return tuple(
-            Change(POWER.id, "value", path, "on") for path, value in values().items()
-            if value != "on"
-        )  # fmt: skip
+        return (Change(POWER.id, "value", control()[0], "on"),)
 
     origins = tuple(
         origin

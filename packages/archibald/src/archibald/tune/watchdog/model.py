@@ -5,9 +5,10 @@ process that asks for the CPU ten times a second, waited for it more than :data:
 the time; and real-time threads ran for more than :data:`TAKEN_SHARE` of the time. The first alone
 is an overloaded machine or a host that took the CPU away, the second alone is a busy synthesizer.
 
-Both are shares, not "the canary never ran": the kernel lets ordinary programs have 5 % of each
-second (``sched_rt_runtime_us``; since Linux 6.12 the deadline server of the fair class), so a
-canary under a runaway thread does run, about once a second.
+Both are shares of a window, not "the canary never ran": the kernel lets ordinary programs have 5 %
+of each second (``sched_rt_runtime_us``; since Linux 6.12 the deadline server of the fair class), so
+a canary under a runaway thread does run, once a second or in several turns on end. The window is
+longer than that second: of a shorter time it may have waited for nothing.
 """
 
 from __future__ import annotations
@@ -15,14 +16,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 #: Seconds of starvation after which somebody is demoted.
 AFTER_S = 5.0
 
+#: How far back both shares look (s): more than two periods of the kernel's safety net, 1 s each.
+WINDOW_S = 2.2
+
 #: Share of the time that a canary may wait. An audio load of 90 % makes it wait a few per cent:
-#: a cycle lasts milliseconds, and the canary sleeps for 100 ms between two waits.
-LATE_SHARE = 0.5
+#: a cycle lasts milliseconds, and the canary sleeps for 100 ms between two waits. Under a runaway
+#: thread it is 40 to 90 % of a window (bench/starvation.py).
+LATE_SHARE = 0.25
 
 #: Share of a CPU that real-time threads may take while ordinary programs wait. A runaway thread
 #: gets 95 %; a graph that needs 70 % of its cycles drops out before long anyway.
@@ -55,6 +60,16 @@ class Look(NamedTuple):
 
     now_s: float
     beats: Mapping[int, Beat]
+
+
+_Moment = TypeVar("_Moment", "Look", "Sample")
+
+
+def _window(moments: tuple[_Moment, ...]) -> tuple[_Moment, ...]:
+    """Return the moments of the last window, from the newest that is at least as old as that."""
+    newest = moments[-1].now_s
+    old = [n for n, moment in enumerate(moments) if newest - moment.now_s >= WINDOW_S]
+    return moments[old[-1] if old else 0 :]
 
 
 def late_shares(before: Look, after: Look) -> dict[int, float]:
@@ -206,14 +221,14 @@ class Event:
 class Suspicion:
     """A CPU whose canary waits: since when, and since when real-time threads are the reason.
 
-    ``base`` is who had run when that began, ``last`` at the look before; ``told`` that it was said
-    once that nobody can be demoted.
+    ``base`` is who had run when that began, ``recent`` at the looks of the last window, the oldest
+    first; ``told`` that it was said once that nobody can be demoted.
     """
 
     late_since_s: float
     since_s: float
     base: Sample
-    last: Sample
+    recent: tuple[Sample, ...]
     told: bool = False
 
 
@@ -222,19 +237,20 @@ class Watch:
     """What the watchdog remembers between two looks."""
 
     after_s: float = AFTER_S
-    look: Look | None = None
+    looks: tuple[Look, ...] = ()
     suspects: dict[int, Suspicion] = field(default_factory=dict)
 
     def late(self, look: Look, interval_s: float) -> dict[int, float]:
-        """Return the CPUs whose canaries waited too long since the last look, with their share.
+        """Return the CPUs whose canaries waited too long in the last window, with their share.
 
         Forgets what it suspected of all others, and everything when the look is stale.
         """
-        before, self.look = self.look, look
-        if before is None or look.now_s - before.now_s > _STALE * interval_s:
+        if not self.looks or look.now_s - self.looks[-1].now_s > _STALE * interval_s:
+            self.looks = (look,)
             self.suspects.clear()
             return {}
-        shares = late_shares(before, look)
+        self.looks = _window((*self.looks, look))
+        shares = late_shares(self.looks[0], look)
         found = {cpu: share for cpu, share in shares.items() if share > LATE_SHARE}
         self.suspects = {cpu: was for cpu, was in self.suspects.items() if cpu in found}
         return found
@@ -249,19 +265,20 @@ class Watch:
             was = self.suspects.get(cpu)
             if was is None:
                 since = sample.now_s - interval_s
-                self.suspects[cpu] = Suspicion(since, since, sample, sample)
+                self.suspects[cpu] = Suspicion(since, since, sample, (sample,))
             else:
                 found += self._judge(cpu, share, was, sample)
         return found
 
     def _judge(self, cpu: int, share: float, was: Suspicion, sample: Sample) -> list[Event]:
         now_s = sample.now_s
-        if sum(use.share for use in uses(was.last, sample, cpu)) <= TAKEN_SHARE:
+        recent = _window((*was.recent, sample))
+        if sum(use.share for use in uses(recent[0], sample, cpu)) <= TAKEN_SHARE:
             # Somebody else is the reason. Whoever takes the CPU from now on has all its time.
-            fresh = replace(was, since_s=now_s, base=sample, last=sample)
+            fresh = replace(was, since_s=now_s, base=sample, recent=recent)
             return self._say_once(cpu, share, fresh, now_s - was.late_since_s, [])
         if now_s - was.since_s < self.after_s:
-            self.suspects[cpu] = replace(was, last=sample)
+            self.suspects[cpu] = replace(was, recent=recent)
             return []
         seconds = now_s - was.since_s
         found = uses(was.base, sample, cpu)
@@ -270,7 +287,7 @@ class Watch:
             # Counted anew: what is left has to starve the CPU for as long again.
             del self.suspects[cpu]
             return [Event(Kind.DEMOTED, cpu, seconds, share, use) for use in chosen]
-        return self._say_once(cpu, share, replace(was, last=sample), seconds, found)
+        return self._say_once(cpu, share, replace(was, recent=recent), seconds, found)
 
     def _say_once(
         self, cpu: int, share: float, was: Suspicion, seconds: float, found: Sequence[Use]

@@ -1,0 +1,98 @@
+"""``hydrameshd``: the daemon, under systemd or in the foreground."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+import click
+
+from hydramesh import __version__, config
+from hydramesh.config import Config
+from hydramesh.control import Daemon, serve, socket_path
+from hydramesh.errors import DuplicateNode, HydraMeshError
+from hydramesh.identity.state import State, default_state_dir
+
+
+async def run(state: State, settings: Config) -> None:
+    """Run until SIGTERM or SIGINT."""
+    daemon = Daemon(state, settings)
+    path = socket_path(state, settings)
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    server = await serve(daemon, path)
+    try:
+        await daemon.start_node()
+        await _until(ended, daemon)
+    finally:
+        await server.stop(0.5)
+        path.unlink(missing_ok=True)
+        await daemon.stop_node()
+
+
+async def _until(ended: asyncio.Event, daemon: Daemon) -> None:
+    while not ended.is_set():
+        try:
+            async with asyncio.timeout(0.5):
+                await ended.wait()
+        except TimeoutError:
+            node = daemon.node
+            if node is not None and node.duplicate.is_set():
+                raise DuplicateNode(
+                    "another process uses this node's id",
+                    why="its state directory was copied; this one yields",
+                    next_step="on one of the two: hydramesh leave, then join with a new invite",
+                ) from None
+
+
+@click.command(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96},
+    epilog="\b\nExamples:\n  hydrameshd\n"
+    "  hydrameshd --state ~/mesh --config ~/mesh.json --verbose",
+)
+@click.version_option(__version__, prog_name="hydrameshd")
+@click.option("--state", "state_dir", type=click.Path(path_type=Path), help="State directory.")
+@click.option("--config", "config_file", type=click.Path(path_type=Path), help="Configuration.")
+@click.option("-v", "--verbose", is_flag=True, help="Log dialling as well.")
+def command(state_dir: Path | None, config_file: Path | None, verbose: bool) -> None:
+    """Run this node of the mesh in the foreground.
+
+    Without a realm it opens no port and waits for `hydramesh init` or `hydramesh join`.
+    """
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.INFO, format="%(levelname)s %(message)s"
+    )
+    for noisy in ("asyncio", "grpc"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    os.umask(0o077)
+    settings = config.load(config_file)
+    for warning in settings.warnings:
+        logging.getLogger("hydramesh").warning("configuration: %s", warning)
+    configured = settings.text("state-dir")
+    root = state_dir or (Path(configured) if configured else default_state_dir())
+    state = State(root)
+    with state.locked():
+        asyncio.run(run(state, settings))
+
+
+def main() -> None:
+    """Entry point of ``hydrameshd``."""
+    try:
+        code = command.main(prog_name="hydrameshd", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except HydraMeshError as error:
+        sys.stderr.write(f"hydrameshd: {error}\n")
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Synchronisation of collections: versions, differences, names and messages, without any I/O."""

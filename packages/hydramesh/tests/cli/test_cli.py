@@ -1,0 +1,76 @@
+"""The command line without a daemon: help, errors, exit codes, the reference page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hydramesh.cli.common import VERBS, run_cli
+from hydramesh.cli.looking import dot_text
+from hydramesh.cli.manual import manual
+from hydramesh.v1 import control_pb2 as pb
+
+PAGE = Path(__file__).parents[4] / "docs/reference/hydramesh.md"
+
+
+@pytest.fixture
+def place(tmp_path):
+    config = tmp_path / "config.json"
+    config.write_text('{"host": "127.0.0.1", "node-id": "studio"}')
+    return ["--state", str(tmp_path / "state"), "--config", str(config)]
+
+
+def test_the_page_is_current():
+    assert PAGE.read_text(encoding="utf-8") == manual(), "run make docs"
+
+
+def test_every_verb_has_examples():
+    for verb in VERBS:
+        section = manual().partition(f"\n## hydramesh {verb}\n")[2].partition("\n## ")[0]
+        assert "Examples:" in section, verb
+
+
+def test_init_without_a_daemon(place, capsys):
+    assert run_cli([*place, "init", "--realm", "band", "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert (made["realm"], made["name"], made["authority"]) == ("band", "studio", True)
+    assert run_cli([*place, "init"]) == 3
+    assert run_cli([*place, "members", "--json"]) == 0
+    assert [m["self"] for m in json.loads(capsys.readouterr().out)["members"]] == [True]
+    assert run_cli([*place, "leave"]) == 0
+    assert run_cli([*place, "members"]) == 3
+
+
+@pytest.mark.parametrize("verb", ["status", "peers", "links", "doctor", "topology", "invite"])
+def test_without_a_daemon_it_is_said_how_to_start_it(verb, place, capsys):
+    assert run_cli([*place, verb, "--json"]) == 3
+    said = capsys.readouterr()
+    assert json.loads(said.out)["error"] == "DaemonNotRunning"
+    assert "hydrameshd" in said.err
+
+
+@pytest.mark.parametrize("code", ["HM1-NONSENSE", "nonsense", "", "HM1"])
+def test_a_bad_code(code, place, capsys):
+    assert run_cli([*place, "join", "--json", "--", code]) == 2
+    assert json.loads(capsys.readouterr().out.partition("\n}")[0] + "}")["error"]
+
+
+def test_a_bad_span(place):
+    assert run_cli([*place, "init", "--certificate-life", "1 day"]) == 2
+    assert run_cli([*place, "init", "--certificate-life", "1s"]) == 2
+
+
+def test_the_schema_is_printed(place, capsys):
+    assert run_cli([*place, "config", "schema"]) == 0
+    assert json.loads(capsys.readouterr().out)["properties"]["port"]["default"] == 50051
+
+
+def test_the_graph():
+    found = pb.Topology()
+    found.nodes.add(nid="a" * 16, name="anna", state="alive")
+    found.nodes.add(nid="b" * 16, name="bert", state="dead")
+    found.edges.add(from_nid="a" * 16, to_nid="b" * 16, rtt_ms=1.5)
+    assert 'label="bert", style=dashed' in dot_text(found)
+    assert f'"{"a" * 16}" -- "{"b" * 16}"' in dot_text(found)
