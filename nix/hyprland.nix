@@ -78,6 +78,8 @@ let
 
     -- The log-in passes no language on.
     hl.env("LANG", ${luaString system.locale})
+    -- Real-time priority is for audio: without a graphics card the compositor took whole CPUs with it.
+    hl.env("HYPRLAND_NO_RT", "1")
 
     hl.config({
         general = {

@@ -86,6 +86,9 @@ class TestDesktop:
         profile = Profile(desktop=Desktop(autologin=False))
         assert "initial_session" not in text(profile, "/etc/greetd/config.toml")
 
+    def test_the_compositor_leaves_real_time_priority_to_audio(self):
+        assert 'hl.env("HYPRLAND_NO_RT", "1")\n' in text(Profile(), "/etc/xdg/hypr/hyprland.lua")
+
     def test_keys(self):
         lua = text(Profile(), "/etc/xdg/hypr/hyprland.lua")
         for line in (

@@ -22,6 +22,8 @@ hl.monitor({{ output = "", mode = "preferred", position = "auto", scale = "auto"
 
 -- The log-in passes no language on.
 hl.env("LANG", {locale})
+-- Real-time priority is for audio: without a graphics card the compositor took whole CPUs with it.
+hl.env("HYPRLAND_NO_RT", "1")
 
 hl.config({{
     general = {{
