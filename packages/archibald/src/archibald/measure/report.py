@@ -35,7 +35,7 @@ font-family:system-ui,sans-serif}.mark{stroke:var(--dim);stroke-dasharray:3 3}
 .legend{display:flex;flex-wrap:wrap;gap:4px 16px;padding:4px;font-size:.8125rem;color:var(--dim)}
 .legend i{display:inline-block;width:12px;height:12px;border-radius:2px;margin-right:6px;
 vertical-align:-1px}.k0{background:var(--c0)}.k1{background:var(--c1)}.k2{background:var(--c2)}
-.k3{background:var(--c3)}small{color:var(--dim)}code{font-size:.875em;overflow-wrap:anywhere}
+.k3{background:var(--c3)}small{color:var(--dim);white-space:normal}code{font-size:.875em;overflow-wrap:anywhere}
 """.strip()
 
 
