@@ -67,7 +67,18 @@ rec {
     python3Packages.zstandard
   ] { };
 
-  hydramesh = application ../packages/hydramesh [ ] { };
+  hydramesh = application ../packages/hydramesh [
+    python3Packages.blake3
+    python3Packages.click
+    python3Packages.cryptography
+    python3Packages.grpcio
+    python3Packages.msgpack
+    python3Packages.protobuf
+    python3Packages.rich
+    python3Packages.segno
+    streamdb
+    python3Packages.zenoh
+  ] { };
 
   archibald = application ../packages/archibald [
     python3Packages.click

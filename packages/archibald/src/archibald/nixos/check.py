@@ -320,11 +320,16 @@ def check_python_packages(tree: Tree) -> Check:
     return _answer("Python packages", findings, f"{len(folders)} packages")
 
 
+#: Distributions that nixpkgs calls otherwise.
+_NAMES_IN_NIXPKGS: Mapping[str, str] = {"eclipse-zenoh": "zenoh"}
+
+
 def _requirement_name(text: str) -> str:
     """Return the name of a requirement such as "click>=8.2", as nixpkgs writes names."""
     match = re.match(r"[A-Za-z0-9._-]+", text)
     assert match, text
-    return match[0].lower().replace("_", "-").replace(".", "-")
+    name = match[0].lower().replace("_", "-").replace(".", "-")
+    return _NAMES_IN_NIXPKGS.get(name, name)
 
 
 def _recipe_problems(pyproject: str, recipe: Mapping[str, Any]) -> Iterator[str]:
