@@ -22,7 +22,7 @@ from archibald.measure.xruns import XrunRequest, measure_xruns
 from .conftest import BuiltImage, archibald
 from .test_pipewire import Studio, core_tree, studio  # noqa: F401 - fixtures
 
-#: With an emulated instruction counter a boot takes minutes: not within the half hour of `make test`.
+#: Boots in counted instructions take minutes, and `make test` has half an hour for everything.
 pytestmark = [pytest.mark.vm, pytest.mark.torture]
 
 BOUNDS = json.loads(Path(__file__).with_name("virtual_jitter.json").read_text("utf-8"))
