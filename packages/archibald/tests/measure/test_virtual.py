@@ -156,8 +156,12 @@ def test_a_guest_that_fails_says_why(console, said):
 
 @pytest.mark.parametrize(
     "words",
-    ["--load heavy", "--kernel fast", "--cycles 5", "--cycles -1", "--at-most 0"],
-)
+    [
+        "--load heavy", "--cycles 5", "--cycles -1", "--at-most 0",
+        # The image says which kernels there are, and the tools that read it come first.
+        pytest.param("--kernel fast", marks=pytest.mark.slow),
+    ],
+)  # fmt: skip
 def test_absurd_arguments_are_a_usage_error(words, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     image = tmp_path / "x.iso"
@@ -166,6 +170,7 @@ def test_absurd_arguments_are_a_usage_error(words, tmp_path, monkeypatch, capsys
     assert (code, bool(capsys.readouterr().err)) == (2, True)
 
 
+@pytest.mark.slow
 def test_a_file_that_is_no_image_is_a_usage_error(tmp_path, capsys):
     image = tmp_path / "x.iso"
     image.write_bytes(b"hsqs" + bytes(100))

@@ -191,9 +191,9 @@ class Importer:
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
             self._settle()
+            self._tally.tell(force=True)
         except KeyboardInterrupt:
             raise ImportInterrupted(self.report) from None
-        self._tally.tell(force=True)
         return self.report
 
     def _feed(self, steps: Iterator[Step | LeftOut], pool: ThreadPoolExecutor) -> None:
