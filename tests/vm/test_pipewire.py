@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
 
@@ -180,8 +181,8 @@ def core_tree(vm_folder: Path) -> Path:
     done = archibald("build", "rootfs", "--profile", CORE, "--output", vm_folder / "for-pipewire",
                      "--json")  # fmt: skip
     assert done.code == 0, done.err
-    tree = vm_folder / "core-tree"
-    tree.mkdir()
+    tree = Path(mkdtemp(prefix="core-tree-", dir=vm_folder))
+    tree.chmod(0o755)
     without = [f"--exclude=./{name}/*" for name in ("dev", "boot", "usr/lib/modules")]
     run(["tar", "--zstd", "-xf", done.document["image"], "-C", tree, *without])
     return tree

@@ -24,7 +24,6 @@ MACHINES = Path(__file__).parents[4] / "tests/machines"
 FAKE = """#!/bin/sh
 printf '%s\\n' "$*" >>"$NOTES"
 case "$1 ${2:-}" in
-    "measure --help") exit "${CODE_HAS_MEASURE:-0}" ;;
     plan*) echo "nothing to change"; exit "${CODE_PLAN:-0}" ;;
     apply*) exit "${CODE_APPLY:-0}" ;;
     audit*) exit "${CODE_AUDIT:-0}" ;;
@@ -93,7 +92,7 @@ def test_the_steps_come_in_their_order(called, tmp_path):
     tail = f"--user root --root {root}"
     assert asked == [
         f"plan {tail}", f"apply --yes {tail}", f"apply --yes --persist limits.groups {tail}",
-        "measure --help", "measure", f"audit {tail}",
+        f"audit {tail}",
     ]  # fmt: skip
     log = (tmp_path / "log").read_text()
     assert "== plan (" in log
@@ -101,8 +100,20 @@ def test_the_steps_come_in_their_order(called, tmp_path):
     assert log.splitlines()[0] in out
 
 
-def test_without_the_verb_it_does_not_measure(called):
-    assert "measure" not in called("--skip-ascii", CODE_HAS_MEASURE="2")[3]
+@pytest.mark.skipif(os.geteuid() != 0, reason="changing the machine that runs needs root")
+def test_it_measures_the_machine_that_runs_between_apply_and_audit(called, tmp_path):
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    _executable(programs / "cyclictest", "#!/bin/sh\n")
+    path = f"{programs}:{os.environ['PATH']}"
+    code, _, _, asked = called("--skip-ascii", AUDIO_SETUP_ROOT="", PATH=path)
+    assert code == 0
+    assert [words.split()[0] for words in asked] == ["plan", "apply", "measure", "audit"]
+    assert asked[2].startswith("measure jitter --output ")
+
+
+def test_a_recorded_machine_is_not_measured(called):
+    assert not [words for words in called("--skip-ascii")[3] if words.startswith("measure")]
 
 
 def test_the_log_grows(called, tmp_path):
@@ -234,5 +245,5 @@ def test_with_the_real_command_on_a_recorded_machine(script, machine, tmp_path):
     assert (machine / "proc/sys/vm/swappiness").read_text() == "10\n"
     assert (machine / "proc/irq/131/smp_affinity_list").read_text() == "1\n"
     titles = [line.split()[1] for line in log.read_text().splitlines() if line.startswith("== ")]
-    assert [title for title in titles if title != "measure"] == ["plan", "apply", "audit"]
+    assert titles == ["plan", "apply", "audit"]
     assert (machine / "var/lib/archibald/tune/journal.jsonl").exists()

@@ -26,6 +26,11 @@ until pgrep -x wireplumber > /dev/null || [ "$tries" -eq 0 ]; do
   sleep 1
   tries=$((tries - 1))
 done
+tries=120
+while [ "$(systemctl is-active archibald-card.service)" = activating ] && [ "$tries" -gt 0 ]; do
+  sleep 1
+  tries=$((tries - 1))
+done
 sleep 10
 available() {{ sed -n 's/^MemAvailable: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo; }}
 tries=12 quiet=0 before=$(available)
