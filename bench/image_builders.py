@@ -221,6 +221,10 @@ class LiveBuild:
     def _lb(self, *words: str) -> list[str]:
         return as_root(["lb", *words])
 
+    def _cleaning(self) -> list[list[str]]:
+        """Clean as its manual demands; what says that there is a configuration goes with it."""
+        return [self._lb("clean"), as_root(["touch", ".build/config"])]
+
     def prepare(self, case: Case) -> None:
         """Write the configuration; for the first cases remove what they do not have."""
         if case is Case.DOWNLOAD:
@@ -230,7 +234,8 @@ class LiveBuild:
             run(self._lb("config", *self.config()), cwd=self._tree, env=self.env)
             remove_tree(self._tree / "config/package-lists")
         if case is Case.COLD:
-            run(self._lb("clean"), cwd=self._tree, env=self.env)
+            for words in self._cleaning():
+                run(words, cwd=self._tree, env=self.env)
             remove_tree(self._tree / "cache/bootstrap")
         config = self._tree / "config"
         _write(config / "package-lists/bench.list.chroot", "\n".join(self.job.packages(case)))
@@ -247,7 +252,7 @@ class LiveBuild:
     def commands(self, case: Case) -> Commands:
         """Return the commands that are measured: its manual demands ``lb clean`` after changes."""
         if case in (Case.CHANGED, Case.ADDED):
-            return [self._lb("clean"), self._lb("build")]
+            return [*self._cleaning(), self._lb("build")]
         return [self._lb("build")]
 
     def result(self) -> Path:
