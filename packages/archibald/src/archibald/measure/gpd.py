@@ -77,25 +77,47 @@ _IMPOSSIBLE = _Score(-math.inf, 0, 0, 1, 0, 1)
 def _score(cells: Sequence[Cell], log_sigma: float, xi: float) -> _Score:
     sigma = math.exp(log_sigma)
     value = gs = gx = ss = sx = xx = 0.0
+    # Most bins begin where the one before ends: what was computed there is used again.
+    edge, at_edge, of_edge = -1.0, 0.0, (0.0, 0.0)
     for low, high, count in cells:
-        top = _log_survival(low, sigma, xi)
+        top = at_edge if low == edge else _log_survival(low, sigma, xi)
         if top == -math.inf:
             return _IMPOSSIBLE
-        ds, dx = _gradient(low, sigma, xi)
-        drop = _log_survival(high, sigma, xi) - top
+        ds, dx = of_edge if low == edge else _gradient(low, sigma, xi)
+        edge, at_edge = high, _log_survival(high, sigma, xi)
+        drop = at_edge - top
         if drop > -math.inf:
             # P = S(low) - S(high); the common factor S(low) is taken out.
             rest = math.exp(drop)
             inside = -math.expm1(drop)
             if inside <= 0:
                 return _IMPOSSIBLE
-            es, ex = _gradient(high, sigma, xi)
+            of_edge = es, ex = _gradient(high, sigma, xi)
             ds, dx = (ds - rest * es) / inside, (dx - rest * ex) / inside
             top += math.log(inside)
         value += count * top
         gs, gx = gs + count * ds, gx + count * dx
         ss, sx, xx = ss + count * ds * ds, sx + count * ds * dx, xx + count * dx * dx
     return _Score(value, gs, gx, ss, sx, xx)
+
+
+def _log_likelihood(cells: Sequence[Cell], log_sigma: float, xi: float) -> float:
+    """Return the value of :func:`_score` alone, in a third of the time."""
+    sigma = math.exp(log_sigma)
+    value, edge, at_edge = 0.0, -1.0, 0.0
+    for low, high, count in cells:
+        top = at_edge if low == edge else _log_survival(low, sigma, xi)
+        if top == -math.inf:
+            return -math.inf
+        edge, at_edge = high, _log_survival(high, sigma, xi)
+        drop = at_edge - top
+        if drop > -math.inf:
+            inside = -math.expm1(drop)
+            if inside <= 0:
+                return -math.inf
+            top += math.log(inside)
+        value += count * top
+    return value
 
 
 def fit_cells(
@@ -178,9 +200,11 @@ def region(cells: Sequence[Cell], fit: Fit, drop: float) -> list[tuple[float, fl
                 step /= 2
                 continue
             xi, log_sigma = following, best
-            edge += [(_edge(cells, best, xi, floor, way), xi) for way in (1, -1)]
+            inside = best, score.value
+            edge += [(_edge(cells, inside, xi, floor, way), xi) for way in (1, -1)]
             step *= 1.3
-    edge += [(_edge(cells, math.log(fit.sigma), fit.xi, floor, way), fit.xi) for way in (1, -1)]
+    inside = math.log(fit.sigma), fit.log_likelihood
+    edge += [(_edge(cells, inside, fit.xi, floor, way), fit.xi) for way in (1, -1)]
     return edge
 
 
@@ -200,16 +224,22 @@ def _best_sigma(cells: Sequence[Cell], log_sigma: float, xi: float) -> tuple[flo
     return log_sigma, now
 
 
-def _edge(cells: Sequence[Cell], inside: float, xi: float, floor: float, way: int) -> float:
-    """Return the sigma at which the likelihood falls to ``floor``, by bisection."""
-    reach = 0.05
-    while _score(cells, inside + way * reach, xi).value > floor and reach < 4:
-        reach *= 2
-    low, high = 0.0, reach
-    for _ in range(8):
-        middle = (low + high) / 2
-        if _score(cells, inside + way * middle, xi).value > floor:
-            low = middle
-        else:
-            high = middle
-    return math.exp(inside + way * high)
+def _edge(
+    cells: Sequence[Cell], inside: tuple[float, float], xi: float, floor: float, way: int
+) -> float:
+    """Return the sigma at which the likelihood falls to ``floor``.
+
+    ``inside`` is (log sigma, log-likelihood) within the region. Over log sigma the likelihood is
+    nearly a parabola, so each step goes to where one through the last point reaches the floor.
+    """
+    log_sigma, top = inside
+    depth, reach = top - floor, 0.1
+    for _ in range(12):
+        fallen = top - _log_likelihood(cells, log_sigma + way * reach, xi)
+        # Flat, or beyond what is possible: as far as a parabola may be trusted.
+        factor = math.sqrt(depth / fallen) if fallen > 0 else 4.0
+        following = min(4.0, reach * min(4.0, max(0.25, factor)))
+        if abs(following - reach) <= 0.002 * reach:
+            break
+        reach = following
+    return math.exp(log_sigma + way * reach)
