@@ -73,8 +73,11 @@ class Graph(Protocol):
         """Connect two ports."""
         ...
 
-    def require_driver(self) -> None:
-        """Raise NoGraphError when the graph does not run."""
+    def running_period(self, client: str = "") -> tuple[int, int]:
+        """Return quantum and rate of the cycles that run, of the client's where one is named.
+
+        Raises NoGraphError when nothing runs cycles.
+        """
         ...
 
 
@@ -173,9 +176,13 @@ class PipeWire:
         except ValueError:
             return []
 
-    def require_driver(self) -> None:
-        """Raise unless a driver runs cycles."""
-        if not any(node.running and not node.follower for node in self.nodes()):
+    def running_period(self, client: str = "") -> tuple[int, int]:
+        """Return quantum and rate of the driver that runs; what a player asks for counts, too.
+
+        Raises NoGraphError when none runs cycles.
+        """
+        found = driver_of(self.nodes(), client)
+        if found is None:
             raise NoGraphError(
                 "the graph has no driver",
                 why="pw-top shows no node that runs cycles: there is no sound card, or nothing "
@@ -184,6 +191,19 @@ class PipeWire:
                 "'{ factory.name=support.null-audio-sink node.name=null media.class=Audio/Sink "
                 "object.linger=true }'",
             )
+        return found.quantum, found.rate
+
+
+def driver_of(nodes: Sequence[Node], client: str) -> Node | None:
+    """Return the driver whose cycles a client takes part in, else the first that runs any."""
+    driver, running = None, None
+    for node in nodes:
+        if not node.follower:
+            driver = node if node.running else None
+            running = running or driver
+        elif client and node.name.startswith(client) and driver is not None:
+            return driver
+    return running
 
 
 @dataclass
@@ -261,9 +281,10 @@ class Jack:
         """Connect two ports."""
         self._ask("jack_connect", source, target)
 
-    def require_driver(self) -> None:
-        """A jackd always has one."""
-        self.period()
+    def running_period(self, client: str = "") -> tuple[int, int]:
+        """Return the period; a jackd has one for all clients."""
+        del client
+        return self.period()
 
 
 def find_graph(sight: Sight, server: str, jack_server: str) -> Graph:

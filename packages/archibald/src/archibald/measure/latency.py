@@ -20,7 +20,8 @@ from archibald.measure.records import LatencyData, LatencyPoint
 from archibald.measure.session import Bench, Clock, Notes
 from archibald.run import require_tools
 
-_OUT, _IN = "jack_delay:out", "jack_delay:in"
+_CLIENT = "jack_delay"
+_OUT, _IN = f"{_CLIENT}:out", f"{_CLIENT}:in"
 
 
 @dataclass(frozen=True)
@@ -121,8 +122,7 @@ def measure_latency(
 def _point(
     graph: Graph, request: LatencyRequest, on_point: Callable[[int, int], None]
 ) -> LatencyPoint:
-    quantum, rate = graph.period()
-    on_point(quantum, rate)
+    on_point(*graph.period())
     command = graph.client("jack_iodelay")
     with iodelay(command.argv, command.env) as listen:
         refused = listen(0.3)
@@ -132,7 +132,7 @@ def _point(
         wait_for_ports(graph, [port for link in links for port in link])
         connected(graph, links)
         listen(0.5)
-        graph.require_driver()
+        quantum, rate = graph.running_period(_CLIENT)
         found = wait_until_settled(listen, where=f"at {quantum} frames")
         everything = listen(0.0).found
     return LatencyPoint(

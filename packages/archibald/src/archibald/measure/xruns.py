@@ -22,6 +22,7 @@ from archibald.measure.dspload import busy, loaded
 from archibald.measure.graph import Graph, Jack, NoGraphError, PipeWire
 from archibald.measure.records import XrunData, XrunEvent, XrunNode
 from archibald.measure.session import Bench, Clock, Notes
+from archibald.measure.xrunstats import summarize
 from archibald.tune.live.model import Node
 
 #: Time between two looks at PipeWire's counters (s).
@@ -107,6 +108,7 @@ def measure_xruns(
             data = _count_pipewire(bench, graph, request, remarks, on_look)
         else:
             data = _count_jack(graph, request, on_look)
+    remarks.warnings += doubts(data)
     return bench.document(
         Kind.XRUNS,
         data,
@@ -120,6 +122,15 @@ def measure_xruns(
     )
 
 
+def doubts(data: XrunData) -> list[str]:
+    """Return for each node with dropouts why its rate may not hold; nothing where it does."""
+    found = [
+        (node.name, summarize(node.events, data.observed_s, resolution_s=data.resolution_s).doubt)
+        for node in data.nodes
+    ]
+    return [f"{name}: {doubt}" for name, doubt in found if doubt]
+
+
 def _count_pipewire(
     bench: Bench, graph: PipeWire, request: XrunRequest, remarks: Notes, on_look: OnLook
 ) -> XrunData:
@@ -128,7 +139,7 @@ def _count_pipewire(
             priority = bench.scene.profile.audio.data_loop_priority
             count = stack.enter_context(loaded(graph, request.dsp_load, priority))
             remarks.notes.append(f"load: {count} second-order filters of PipeWire's filter-chain")
-        graph.require_driver()
+        quantum, rate = graph.running_period()
         counters, shares, looks = Counters(), [], 0
         counters.look(nodes := graph.nodes(), 0.0)
         started = time.monotonic()
@@ -139,7 +150,6 @@ def _count_pipewire(
             counters.look(nodes, elapsed)
             shares += [used.share for used in [busy(nodes)] if used]
             on_look(elapsed, counters.missed)
-        quantum, rate = graph.period()
     running = busy(nodes)
     load = min(1.0, statistics.median(shares)) if shares else 0.0
     if request.dsp_load is not None and abs(load - request.dsp_load) > 0.1:
