@@ -347,9 +347,10 @@ def midi(
     from archibald.measure.midi import is_jack_port, measure_midi, raw_request
 
     if is_jack_port(send) or is_jack_port(receive):
-        from archibald.measure.midi_jack import JackMidiRequest, measure_jack_midi
+        from archibald.measure.midi_jack import JackMidiRequest, check, measure_jack_midi
 
         request = JackMidiRequest(send, receive, count)
+        check(request)
         measured(
             common,
             lambda bench: measure_jack_midi(bench, graph_of(bench, common), request),

@@ -26,8 +26,12 @@ from archibald.vm.selftest.model import UnreadableError
 from archibald.vm.selftest.pipewire import parse_metadata
 from archibald.vm.selftest.reader import session_command
 
-#: How long a port is waited for (s).
-_PORTS_S = 10.0
+#: What PipeWire is asked and told with.
+_PIPEWIRE_TOOLS = ("pw-link", "pw-metadata", "pw-top")
+
+#: How long the ports of a program that was just started are waited for, and those that should be
+#: there already (s).
+STARTING_S, PRESENT_S = 10.0, 1.0
 
 
 class Command(NamedTuple):
@@ -230,9 +234,11 @@ class Jack:
         except ToolFailedError as error:
             raise NoGraphError("jackd does not answer", why=error.what) from None
         said = f"{result.stdout}\n{result.stderr}"
-        if result.returncode != 0 or re.search(r"server (is )?not running|[Cc]annot connect", said):
+        silent = re.search(r"[^\n]*server (?:is )?not running[^\n]*|[Cc]annot connect", said)
+        if result.returncode != 0 or silent:
+            why = silent[0] if silent else " ".join(said.split())[:200]
             raise NoGraphError(
-                "no jackd answers", why=" ".join(said.split())[:200] or f"{argv[0]} failed",
+                "no jackd answers", why=why or f"{argv[0]} failed",
                 next_step="start one: jackd -d alsa -d hw:0 -r 96000 -p 32",
             )  # fmt: skip
         return result.stdout
@@ -288,9 +294,14 @@ class Jack:
 
 
 def find_graph(sight: Sight, server: str, jack_server: str) -> Graph:
-    """Return the graph to measure: "pipewire", "jack", or "auto" (PipeWire where it runs)."""
-    socket = sight.exists(f"{sight.user.runtime_dir}/pipewire-0")
-    if server == "pipewire" or (server == "auto" and socket and not jack_server):
+    """Return the graph to measure: "pipewire", "jack", or "auto" (PipeWire where it runs).
+
+    Raises MissingToolError without the tools to ask it with, NoGraphError where neither runs.
+    """
+    socket = f"{sight.user.runtime_dir}/pipewire-0"
+    auto = server == "auto" and not jack_server
+    if server == "pipewire" or (auto and sight.exists(socket)):
+        require_tools(_PIPEWIRE_TOOLS, purpose="measuring at PipeWire")
 
         def words(argv: Sequence[str]) -> Command:
             plain = list(argv)
@@ -299,12 +310,27 @@ def find_graph(sight: Sight, server: str, jack_server: str) -> Graph:
             return Command(*session_command(sight.user, plain))
 
         return PipeWire(sight, words)
-    return Jack(jack_server)
+    graph = Jack(jack_server)
+    if auto:
+        _require_any(graph, socket)
+    return graph
 
 
-def wait_for_ports(graph: Graph, names: Sequence[str]) -> None:
+def _require_any(jack: Jack, socket: str) -> None:
+    """Raise NoGraphError that names both servers where not even a jackd runs."""
+    try:
+        jack.period()
+    except PreconditionError as error:
+        raise NoGraphError(
+            "neither PipeWire nor jackd runs", why=f"there is no {socket}; {error.what}",
+            next_step="systemctl --user start pipewire wireplumber, or name whose PipeWire with "
+            "--user; or start a jackd: jackd -d alsa -d hw:0 -r 96000 -p 32",
+        ) from None  # fmt: skip
+
+
+def wait_for_ports(graph: Graph, names: Sequence[str], patience_s: float) -> None:
     """Wait until ports are there. Raises PreconditionError that names the missing one."""
-    deadline = time.monotonic() + _PORTS_S
+    deadline = time.monotonic() + patience_s
     while True:
         there = graph.ports()
         missing = [name for name in names if name not in there]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from archibald.errors import PreconditionError, UsageError
 from archibald.measure.clocks import without_sleep
 from archibald.measure.document import Kind, Run
-from archibald.measure.graph import Graph, connected, wait_for_ports
+from archibald.measure.graph import PRESENT_S, STARTING_S, Graph, connected, wait_for_ports
 from archibald.measure.iodelay import iodelay, wait_until_settled
 from archibald.measure.latency_fit import FitError, fit_points
 from archibald.measure.records import LatencyData, LatencyPoint
@@ -128,8 +128,9 @@ def _point(
         refused = listen(0.3)
         if refused.refused:
             wait_until_settled(listen, where="")
+        wait_for_ports(graph, [_OUT, _IN], STARTING_S)
         links = request.links(graph)
-        wait_for_ports(graph, [port for link in links for port in link])
+        wait_for_ports(graph, [port for link in links for port in link], PRESENT_S)
         connected(graph, links)
         listen(0.5)
         quantum, rate = graph.running_period(_CLIENT)

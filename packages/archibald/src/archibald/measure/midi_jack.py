@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from archibald.errors import PreconditionError, ToolFailedError, UsageError
 from archibald.measure.clocks import without_sleep
 from archibald.measure.document import Kind, Run
-from archibald.measure.graph import Graph, connected, wait_for_ports
+from archibald.measure.graph import PRESENT_S, STARTING_S, Graph, connected, wait_for_ports
 from archibald.measure.records import MidiData
 from archibald.measure.session import Bench, Clock, Notes
 from archibald.measure.terminal import in_terminal
@@ -96,22 +96,27 @@ class Said:
         return tuple(round(value, 1) for value in found)
 
 
+def check(request: JackMidiRequest) -> None:
+    """Raise UsageError for a request that makes no sense."""
+    if not (request.send and request.receive):
+        raise UsageError(
+            "--send and --receive go together for ports of JACK", why="a loop has two ends",
+            next_step="name both: pw-link -io, or jack_lsp, lists the ports",
+        )  # fmt: skip
+
+
 def measure_jack_midi(bench: Bench, graph: Graph, request: JackMidiRequest) -> Run:
     """Time the messages, and return the run document.
 
     Raises UsageError, PreconditionError (no server, no port, no loop, a suspended machine) and
     ToolFailedError.
     """
-    if not (request.send and request.receive):
-        raise UsageError(
-            "--send and --receive go together for ports of JACK", why="a loop has two ends",
-            next_step="name both: pw-link -io, or jack_lsp, lists the ports",
-        )  # fmt: skip
+    check(request)
     if graph.name == "jack":
         require_tools([TOOL], purpose="measuring MIDI through a graph")
     clock, remarks = Clock.now(), Notes()
     with without_sleep("MIDI"):
-        wait_for_ports(graph, [request.send, request.receive])
+        wait_for_ports(graph, [request.send, request.receive], PRESENT_S)
         said, (quantum, rate) = _listened(graph, request)
     data = MidiData(
         path=f"{request.send} to {request.receive}", sent=request.count,
@@ -161,7 +166,7 @@ def _own_ports(
     graph: Graph, before: set[str], said: Said, listen: Callable[[float], bool]
 ) -> tuple[str, str]:
     """Wait for the program's ports, whatever the server calls its client."""
-    for _ in range(round(_CONNECT_S / 0.2)):
+    for _ in range(round(STARTING_S / 0.2)):
         alive = listen(0.2)
         new = {
             port.rpartition(":")[2]: port
