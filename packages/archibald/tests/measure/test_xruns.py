@@ -63,6 +63,22 @@ def test_a_counter_that_was_reset_is_no_negative_event():
     assert counters.missed == 2
 
 
+def silent(number: int, name: str) -> Node:
+    """A node of which pw-top has no report: it shows zeros."""
+    return Node(number, name, "R", 0, 0, 0.0, 0.0, None, None, 0, follower=False)
+
+
+def test_a_look_without_a_report_is_no_counter_that_went_back():
+    """As pw-top shows two drivers in turn: 176, nothing, 178."""
+    counters = Counters()
+    counters.look([node(30, "sink", 176), silent(31, "late")], 0.0)
+    counters.look([silent(30, "sink"), node(31, "late", 90)], 1.0)
+    counters.look([node(30, "sink", 178), node(31, "late", 90)], 2.0)
+    found = {one.name: [(e.at_s, e.missed) for e in one.events] for one in counters.nodes()}
+    assert found == {"sink": [(2.0, 2)], "late": []}
+    assert counters.coarsest_s == 2.0, "it may have been at any time since the report before"
+
+
 def test_nodes_of_one_name_are_told_apart():
     counters = Counters()
     counters.look([node(30, "pw-cat", 0), node(31, "pw-cat", 0)], 0.0)
@@ -123,36 +139,45 @@ def heard(process: subprocess.Popen[bytes]) -> dict[str, list[float]]:
 NEAR_S = 0.1
 
 
-def start_of(events: list[float], told: list[float]) -> float:
-    """Return when counting began: where the events fit what the client was told, one by one."""
+def start_of(events: list[float], told: list[float]) -> tuple[float, int]:
+    """Return when counting began, and which one the client was told was the first that counts.
+
+    It is where the events fit best.
+    """
+    found = []
     for first in range(len(told) - len(events) + 1):
         start = told[first] - events[0]
         same = told[first : first + len(events)]
-        if all(abs(at - start - event) < NEAR_S for at, event in zip(same, events, strict=True)):
-            return start
-    raise AssertionError(f"{events} are not among {told}")
+        off = max(abs(at - start - event) for at, event in zip(same, events, strict=True))
+        found.append((off, start, first))
+    assert found, f"{len(events)} events, and the client was told of {len(told)}"
+    off, start, first = min(found)
+    assert off < NEAR_S, f"{events} are not among {told}"
+    return start, first
 
 
 @pytest.mark.slow
 def test_provoked_xruns_are_counted(jackd, tmp_path):
-    """A client stalls for four cycles once a second, and is told of xruns itself.
+    """A client stalls for four cycles about twice a second, and is told of xruns itself.
 
     Each stall is an event, and every xrun that the client heard of is counted, no other.
     """
     server = jackd(1024)
-    client = server.client("stalls", stall_every=47, stall_us=90_000)
+    client = server.client("stalls", stall_every=23, stall_us=90_000)
     begun = time.monotonic()
-    data = counted(tmp_path, server, 6)
+    data = counted(tmp_path, server, 4)
     lasted = time.monotonic() - begun
     found = heard(client)
     (node,) = data.nodes
     assert (node.name, data.resolution_s) == ("jackd", 0)
-    assert 6 <= data.observed_s <= lasted
+    assert 4 <= data.observed_s <= lasted
     events = [event.at_s for event in node.events]
-    start = start_of(events, found["xrun"])
-    inside = [at for at in found["xrun"]
-              if NEAR_S < at - start < data.observed_s - NEAR_S]  # fmt: skip
-    assert len(inside) <= len(events) <= len(inside) + 2, "those at the ends may be out or in"
+    told = found["xrun"]
+    start, first = start_of(events, told)
+    # None is left out: those before and after are outside of what was observed.
+    before, after = told[:first], told[first + len(events) :]
+    assert all(at - start < NEAR_S for at in before)
+    assert all(at - start > data.observed_s - NEAR_S for at in after)
     stalls = [at - start for at in found["stall"] if 0 < at - start < data.observed_s - 0.3]
     assert len(stalls) >= 4
     for stall in stalls:
@@ -163,7 +188,7 @@ def test_provoked_xruns_are_counted(jackd, tmp_path):
 def test_the_load_of_the_graph_is_what_the_client_takes(jackd, tmp_path):
     server = jackd(2048)
     server.client("works", busy_us=12_000)  # of 42.7 ms
-    data = counted(tmp_path, server, 4)
+    data = counted(tmp_path, server, 3)
     assert 0.1 < data.dsp_load < 0.7
     assert (data.quantum, data.rate) == (2048, 48000)
 

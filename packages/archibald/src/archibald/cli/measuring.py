@@ -234,6 +234,9 @@ def _cells(row: tuple[str, ...], widths: list[int]) -> list[str]:
 def _value(figure: Figure) -> str:
     if isinstance(figure.value, int) or float(figure.value).is_integer():
         text = f"{figure.value:>10.0f}"
+    elif abs(figure.value) < 0.001:
+        # A small chance is not none.
+        text = f"{figure.value:>10.2g}"
     else:
         text = f"{figure.value:>10.3f}" if abs(figure.value) < 100 else f"{figure.value:>10.1f}"
     interval = ""

@@ -26,6 +26,9 @@ from archibald.vm.selftest.model import UnreadableError
 from archibald.vm.selftest.pipewire import parse_metadata
 from archibald.vm.selftest.reader import session_command
 
+#: How often pw-top is asked, a second each, until it knows whose cycles a client takes part in.
+_LOOKS = 5
+
 #: What PipeWire is asked and told with.
 _PIPEWIRE_TOOLS = ("pw-link", "pw-metadata", "pw-top")
 
@@ -185,7 +188,11 @@ class PipeWire:
 
         Raises NoGraphError when none runs cycles.
         """
-        found = driver_of(self.nodes(), client)
+        for _ in range(_LOOKS):
+            found = driver_of(nodes := self.nodes(), client)
+            # pw-top learns of each driver's followers with that driver's next report only.
+            if found and (not client or any(_is(node, client) for node in nodes if node.follower)):
+                break
         if found is None:
             raise NoGraphError(
                 "the graph has no driver",
@@ -205,9 +212,14 @@ def driver_of(nodes: Sequence[Node], client: str) -> Node | None:
         if not node.follower:
             driver = node if node.running else None
             running = running or driver
-        elif client and node.name.startswith(client) and driver is not None:
+        elif client and _is(node, client) and driver is not None:
             return driver
     return running
+
+
+def _is(node: Node, client: str) -> bool:
+    """Say whether a node is a program's; PipeWire numbers those of one name."""
+    return node.name.startswith(client)
 
 
 @dataclass

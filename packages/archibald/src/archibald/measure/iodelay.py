@@ -23,7 +23,7 @@ SETTLED = 6
 _AGREE_FRAMES = 0.5
 
 #: How long a level is waited for, and how long until readings agree (s).
-SIGNAL_S = 6.0
+SIGNAL_S = 4.0
 SETTLE_S = 20.0
 
 

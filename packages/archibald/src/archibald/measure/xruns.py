@@ -46,25 +46,37 @@ class XrunRequest:
 class Counters:
     """Per node what was missed since the first look. A node that was made anew counts from 0."""
 
-    last: dict[int, int] = field(default_factory=dict)
+    last: dict[int, int | None] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
     events: dict[int, list[XrunEvent]] = field(default_factory=dict)
     ran: set[int] = field(default_factory=set)
+    told_s: dict[int, float] = field(default_factory=dict)
+    #: How long before it was seen an event may have been, at most (s).
+    coarsest_s: float = 0.0
 
     def look(self, nodes: Sequence[Node], at_s: float) -> None:
-        """Take what pw-top shows at a moment."""
+        """Take what pw-top shows at a moment.
+
+        It shows 0 for a node of which it has no report (yet, or while nothing runs it): that says
+        nothing, and least of all that the counter went back.
+        """
         first = not self.names
         for node in nodes:
-            known = self.last.get(node.object_id)
-            if known is None or self.names[node.object_id] != node.name:
+            told = node.wait_share is not None
+            if self.names.get(node.object_id) != node.name:
                 # What a node missed before it was seen is not of this session.
-                known = node.errors if first else 0
                 self.names[node.object_id] = node.name
-            missed = node.errors - known
+                self.last[node.object_id] = None if first else 0
+            if not told:
+                continue
+            known = self.last[node.object_id]
+            missed = 0 if known is None else node.errors - known
             if missed > 0:
                 event = XrunEvent(at_s=round(at_s, 3), missed=missed)
                 self.events.setdefault(node.object_id, []).append(event)
-            self.last[node.object_id] = node.errors
+                since = at_s - self.told_s.get(node.object_id, at_s)
+                self.coarsest_s = max(self.coarsest_s, since)
+            self.last[node.object_id], self.told_s[node.object_id] = node.errors, at_s
             if node.state == "R" or missed > 0:
                 self.ran.add(node.object_id)
 
@@ -163,7 +175,7 @@ def _count_pipewire(
         rate=running.rate if running else rate,
         dsp_load=load,
         observed_s=elapsed,
-        resolution_s=round(elapsed / max(1, looks), 3),
+        resolution_s=round(max(elapsed / max(1, looks), counters.coarsest_s), 3),
         nodes=counters.nodes(),
     )
 

@@ -1,7 +1,7 @@
 /* A JACK client for the tests: passes sound and MIDI on after a delay, inverts sound, works, or
  * stalls.
  *
- *   client NAME DELAY_FRAMES GAIN BUSY_US STALL_EVERY_CYCLES STALL_US
+ *   client NAME DELAY_FRAMES GAIN BUSY_US STALL_AFTER_CYCLES STALL_US
  *
  * Prints "ready" once it is active, and with the monotonic time in seconds "xrun" for each xrun
  * callback and "stall" when it begins one. Ends with SIGTERM.
@@ -24,7 +24,7 @@ static float line[MOST], gain;
 static unsigned delay, position;
 static struct message { unsigned due; jack_midi_data_t bytes[BYTES]; } messages[MESSAGES];
 static unsigned first_message, next_message;
-static long busy_us, stall_every, stall_us, cycles;
+static long busy_us, stall_every, stall_us, cycles, stalls, next_stall;
 
 static void say(const char *what)
 {
@@ -81,7 +81,9 @@ static int process(jack_nframes_t frames, void *unused)
     }
     if (busy_us)
         spend(busy_us);
-    if (stall_every && ++cycles % stall_every == 0) {
+    /* Not at equal distances, so that two series of stalls fit together in one way only. */
+    if (stall_every && ++cycles >= next_stall) {
+        next_stall = cycles + stall_every + stalls++ * 7 % 11;
         say("stall");
         spend(stall_us);
     }
@@ -106,7 +108,7 @@ int main(int argc, char **argv)
     delay = (unsigned)atoi(argv[2]) % MOST;
     gain = (float)atof(argv[3]);
     busy_us = atol(argv[4]);
-    stall_every = atol(argv[5]);
+    next_stall = stall_every = atol(argv[5]);
     stall_us = atol(argv[6]);
     sigemptyset(&end);
     sigaddset(&end, SIGTERM);
