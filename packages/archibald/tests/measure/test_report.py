@@ -70,6 +70,7 @@ def test_hostile_text_stays_text() -> None:
     assert "script" not in _tags(text)
     assert "&lt;script&gt;" in text
     summary = markdown_report([run], title=bad)
+    assert "\n\n| figure |" in summary, "a table stands apart from the list before it"
     assert "<script>" not in summary.replace("\\<", "")
 
 

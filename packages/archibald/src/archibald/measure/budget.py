@@ -75,7 +75,10 @@ class Budget:
         )  # fmt: skip
 
 
-_GRAPH = "PipeWire: nodes of one cycle run one after the other within it; measured with three"
+_GRAPH = (
+    "PipeWire: nodes of one cycle run one after the other within it; measured with three in a "
+    "loop, which stayed one period"
+)
 _ALSA = "ALSA: one period is captured before the graph runs, one is played after it"
 _HEADROOM = (
     "PipeWire api.alsa.headroom; timer scheduling keeps it on devices that move data in batches"

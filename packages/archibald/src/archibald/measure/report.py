@@ -150,6 +150,8 @@ def markdown_report(runs: Sequence[Run], *, title: str = "Measurements") -> str:
     for run in runs:
         lines += [f"## {_plain(run.title)}", "", _plain(conditions(run)), ""]
         lines += [f"- warning: {_plain(text)}" for text in run.warnings]
+        # A table that follows a list without a gap belongs to its last item.
+        lines += [""] if run.warnings else []
         lines += ["| figure | value | unit | 95 % interval |", "|---|---:|---|---|"]
         lines += [
             f"| {_plain(one.title)} | {number(one.value)} | {one.unit} | {interval(one)} |"
