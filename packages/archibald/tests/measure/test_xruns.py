@@ -23,16 +23,22 @@ def node(number: int, name: str, errors: int) -> Node:
 
 
 def driver(name: str, quantum: int, *, state: str = "R") -> Node:
-    return Node(9, name, state, quantum, 48000, 1.0, 1.0, 0.1, 0.1, 0, follower=False)
+    rate = 48000 if quantum else 0
+    return Node(9, name, state, quantum, rate, 1.0, 1.0, 0.1, 0.1, 0, follower=False)
 
 
 def test_the_driver_is_the_one_that_a_client_follows():
     still, slow, fast = driver("Dummy", 0, state="S"), driver("hdmi", 1024), driver("usb", 64)
     nodes = [still, slow, node(30, "firefox", 0), fast, node(31, "jack_delay", 0)]
     assert driver_of(nodes, "jack_delay") is fast
-    assert driver_of(nodes, "no-such-client") is slow
+    assert driver_of(nodes, "no-such-client") is None
     assert driver_of(nodes, "") is slow
     assert driver_of([still, node(31, "jack_delay", 0)], "jack_delay") is None
+    # A driver of which there is no report yet, and its followers, which are not the other's.
+    silent_one = driver("Dummy", 0)
+    late = [fast, node(30, "pw-cat", 0), silent_one, node(31, "jack_delay", 0)]
+    assert driver_of(late, "jack_delay") is None
+    assert driver_of(late, "") is fast
 
 
 def test_differences_of_counters_are_events():

@@ -189,10 +189,12 @@ class PipeWire:
         Raises NoGraphError when none runs cycles.
         """
         for _ in range(_LOOKS):
-            found = driver_of(nodes := self.nodes(), client)
-            # pw-top learns of each driver's followers with that driver's next report only.
-            if found and (not client or any(_is(node, client) for node in nodes if node.follower)):
+            nodes = self.nodes()
+            # pw-top learns of a driver and its followers with that driver's next report only.
+            if found := driver_of(nodes, client):
                 break
+        else:
+            found = driver_of(nodes, "")
         if found is None:
             raise NoGraphError(
                 "the graph has no driver",
@@ -206,20 +208,17 @@ class PipeWire:
 
 
 def driver_of(nodes: Sequence[Node], client: str) -> Node | None:
-    """Return the driver whose cycles a client takes part in, else the first that runs any."""
-    driver, running = None, None
+    """Return the driver whose cycles a client takes part in; without a client the first that runs.
+
+    None where none runs, or none of which it is known.
+    """
+    driver = None
     for node in nodes:
         if not node.follower:
             driver = node if node.running else None
-            running = running or driver
-        elif client and _is(node, client) and driver is not None:
+        if driver and (not client or (node.follower and node.name.startswith(client))):
             return driver
-    return running
-
-
-def _is(node: Node, client: str) -> bool:
-    """Say whether a node is a program's; PipeWire numbers those of one name."""
-    return node.name.startswith(client)
+    return None
 
 
 @dataclass
@@ -246,7 +245,9 @@ class Jack:
         except ToolFailedError as error:
             raise NoGraphError("jackd does not answer", why=error.what) from None
         said = f"{result.stdout}\n{result.stderr}"
-        silent = re.search(r"[^\n]*server (?:is )?not running[^\n]*|[Cc]annot connect", said)
+        silent = re.search(r".*server (?:is )?not running.*", said) or re.search(
+            r".*[Cc]annot connect.*", said
+        )
         if result.returncode != 0 or silent:
             why = silent[0] if silent else " ".join(said.split())[:200]
             raise NoGraphError(

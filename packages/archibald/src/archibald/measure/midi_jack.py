@@ -7,6 +7,7 @@ the largest and the mean, and a histogram in steps of 0.1 ms, which is where the
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +15,14 @@ from dataclasses import dataclass
 from archibald.errors import PreconditionError, ToolFailedError, UsageError
 from archibald.measure.clocks import without_sleep
 from archibald.measure.document import Kind, Run
-from archibald.measure.graph import PRESENT_S, STARTING_S, Graph, connected, wait_for_ports
+from archibald.measure.graph import (
+    PRESENT_S,
+    STARTING_S,
+    Graph,
+    NoGraphError,
+    connected,
+    wait_for_ports,
+)
 from archibald.measure.records import MidiData
 from archibald.measure.session import Bench, Clock, Notes
 from archibald.measure.terminal import in_terminal
@@ -148,7 +156,7 @@ def _listened(graph: Graph, request: JackMidiRequest) -> tuple[Said, tuple[int, 
     with in_terminal(command.argv, command.env, said.feed) as listen:
         out, back = _own_ports(graph, before, said, listen)
         connected(graph, [(out, request.send), (request.receive, back)])
-        period = graph.running_period(TOOL)
+        period = graph.running_period()
         alive, waited = True, 0.0
         while alive and not said.connected and waited < _CONNECT_S:
             alive, waited = listen(0.2), waited + 0.2
@@ -159,6 +167,9 @@ def _listened(graph: Graph, request: JackMidiRequest) -> tuple[Said, tuple[int, 
             "no MIDI message comes back", why=f"{TOOL}: {said.error or 'it knows no loop'}",
             next_step=f"connect what follows {request.send} to what feeds {request.receive}",
         )  # fmt: skip
+    # The program is gone by now; what it was connected to has the same driver.
+    with contextlib.suppress(NoGraphError):
+        period = graph.running_period(request.send.partition(":")[0])
     return said, period
 
 
