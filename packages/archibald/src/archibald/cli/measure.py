@@ -249,7 +249,7 @@ def _say_point(quantum: int, rate: int) -> None:
 def xruns(*, duration_s: int, dsp_load: float | None, **common: Unpack[WithServer]) -> None:
     """Which client misses how many wake-ups, and how likely ten minutes without one are.
 
-    PipeWire counts per node, and is looked at twice a second; jackd tells of each xrun.
+    PipeWire counts per node, and is looked at about once a second; jackd tells of each xrun.
     """
     from archibald.measure.xruns import XrunRequest, measure_xruns
 

@@ -25,8 +25,8 @@ from archibald.measure.session import Bench, Clock, Notes
 from archibald.measure.xrunstats import summarize
 from archibald.tune.live.model import Node
 
-#: Time between two looks at PipeWire's counters (s).
-LOOK_S = 0.5
+#: Time between two looks at PipeWire's counters (s), each of which takes a second.
+LOOK_S = 0.1
 
 #: The node that stands for the whole graph of a jackd.
 JACK_NODE = "jackd"
