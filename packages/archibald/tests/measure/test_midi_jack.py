@@ -107,12 +107,16 @@ def test_a_loop_is_one_quantum_and_what_was_injected(jackd, tmp_path, quantum, d
     words = ["measure", "midi", "--jack-server", server.name, "--send", "loop:midi_in",
              "--receive", "loop:midi_out", "--count", "50", "-o", str(target)]  # fmt: skip
     assert run_cli(words) == 0
-    data = load_run(target).data
+    run = load_run(target)
+    data = run.data
     assert isinstance(data, MidiData)
     assert len(data.rtts_us) == data.sent == 50
     assert data.resolution_us == STEP_US
-    frames = [value * 48000 / 1e6 for value in (data.rtts_us[0], data.rtts_us[-1])]
-    assert frames == pytest.approx([quantum + delay] * 2, abs=1)
+    assert run.settings["quantum"] == quantum
+    # A machine that is overrun delays single ones by whole periods, and the run says so.
+    ends = data.rtts_us[:1] if run.warnings else (data.rtts_us[0], data.rtts_us[-1])
+    for value in ends:
+        assert value * 48000 / 1e6 == pytest.approx(quantum + delay, abs=1)
 
 
 @pytest.mark.slow
