@@ -13,7 +13,14 @@ from pathlib import Path
 import pytest
 
 from archibald.errors import DiskFullError, MissingToolError, ToolFailedError
-from archibald.run import build_environment, require_tools, run, shell_quoted, spawn
+from archibald.run import (
+    build_environment,
+    package_of,
+    require_tools,
+    run,
+    shell_quoted,
+    spawn,
+)
 
 
 def test_output_comes_back_decoded():
@@ -87,6 +94,16 @@ def test_a_missing_program_names_its_package():
         require_tools(["sh", "no-such-program", "no-such-other"], purpose="the build")
     assert caught.value.what == "the build needs no-such-program, no-such-other"
     assert caught.value.next_step.startswith("sudo apt-get install --no-install-recommends no-")
+
+
+@pytest.mark.parametrize(
+    ("tool", "release", "package"),
+    [("jack_iodelay", "VERSION_CODENAME=bookworm\n", "jackd2"),
+     ("jack_iodelay", "VERSION_CODENAME=trixie\n", "jack-example-tools"),
+     ("systemd-analyze", "", "systemd"), ("xorriso", "", "xorriso")],
+)  # fmt: skip
+def test_tools_are_found_in_the_package_of_the_release(tool, release, package):
+    assert package_of(tool, release) == package
 
 
 def test_a_program_that_hangs_is_ended():

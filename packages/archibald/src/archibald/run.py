@@ -68,7 +68,11 @@ TOOL_PACKAGES: Mapping[str, str] = {
     "jack_bufsize": "jack-example-tools",
     "jack_samplerate": "jack-example-tools",
     "jack_cpu_load": "jack-example-tools",
+    "jack_midi_latency_test": "jack-example-tools",
+    "systemd-analyze": "systemd",
     "pw-link": "pipewire-bin",
+    "pw-metadata": "pipewire-bin",
+    "pw-top": "pipewire-bin",
     "pw-jack": "pipewire-jack",
     "aseqdump": "alsa-utils",
 }
@@ -128,12 +132,23 @@ def find_tool(name: str) -> Path | None:
     return Path(found) if found else None
 
 
+def package_of(tool: str, os_release: str) -> str:
+    """Return the Debian package that holds a tool; ``os_release`` is the text of that file."""
+    package = TOOL_PACKAGES.get(tool, tool)
+    # Debian 12 has the clients in the server's package.
+    old = package == "jack-example-tools" and "VERSION_CODENAME=bookworm" in os_release
+    return "jackd2" if old else package
+
+
 def require_tools(names: Sequence[str], *, purpose: str) -> None:
     """Raise :class:`MissingToolError` naming every missing tool and the command to install them."""
     missing = [name for name in names if find_tool(name) is None]
     if not missing:
         return
-    packages = sorted({TOOL_PACKAGES.get(name, name) for name in missing})
+    release = ""
+    with contextlib.suppress(OSError):
+        release = Path("/etc/os-release").read_text("utf-8", "replace")
+    packages = sorted({package_of(name, release) for name in missing})
     raise MissingToolError(
         f"{purpose} needs {', '.join(missing)}",
         why="not found on this machine",

@@ -87,6 +87,17 @@ def test_compare(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "worse" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("arguments", ["--dsp-load nan", "--dsp-load 96", "--risk nan",
+                                       "--risk 0", "--risk inf", "--rate 1"])  # fmt: skip
+def test_absurd_arguments_of_advise_are_usage_errors(folder: Path, arguments: str) -> None:
+    assert run_cli(["advise", "calm.json", *arguments.split()]) == 2
+
+
+def test_advice_needs_a_profile_to_write_into(folder: Path, capsys) -> None:
+    assert run_cli(["advise", "calm.json", "--write"]) == 3
+    assert "archibald profile init archibald.toml" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("verb", ["report", "advise"])
 def test_other_files_are_refused(folder: Path, verb: str, capsys) -> None:
     assert run_cli([verb, str(DATA / "cyclictest.json"), "--json"]) == 2

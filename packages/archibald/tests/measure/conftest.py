@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from packages.archibald.tests.measure.jackclient import build
 
 from archibald.measure.graph import Jack
-from archibald.run import run
-
-DATA = Path(__file__).with_name("data")
 
 
 @dataclass
@@ -62,9 +60,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
 @pytest.fixture(scope="session")
 def client_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The client, compiled."""
-    program = tmp_path_factory.mktemp("client") / "client"
-    run(["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", program, DATA / "client.c", "-ljack"])
-    return program
+    return build(tmp_path_factory.mktemp("client"))
 
 
 @pytest.fixture

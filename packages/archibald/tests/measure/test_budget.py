@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from archibald.measure.budget import INTERFACES, interface_of, latency_budget
+from archibald.measure.budget import (
+    INTERFACES,
+    Interface,
+    capture_packets,
+    interface_of,
+    latency_budget,
+)
 
 
 def test_nominal_buffering_is_two_periods() -> None:
@@ -13,6 +19,39 @@ def test_nominal_buffering_is_two_periods() -> None:
     assert found.low_ms > found.nominal_ms
     assert found.statement.startswith("0.67 ms is nominal buffering")
     assert "not the round trip of a device" in found.statement
+
+
+def test_it_says_why_0_67_ms_is_no_round_trip() -> None:
+    found = latency_budget(32, 96000, "usb-high-speed")
+    for words in ("two periods of 32 frames at 96000 Hz", "interrupt scheduling", "headroom",
+                  f"{found.low_ms:.2f} to {found.high_ms:.2f} ms", "measure latency"):  # fmt: skip
+        assert words in found.statement
+
+
+@pytest.mark.parametrize(
+    ("quantum", "rate", "packets"),
+    [(32, 96000, 2), (16, 96000, 1), (64, 96000, 4), (128, 96000, 8), (1024, 96000, 8),
+     (32, 48000, 2), (64, 48000, 4), (256, 48000, 8), (8, 44100, 1)],
+)  # fmt: skip
+def test_a_transfer_of_capture_is_shorter_than_a_period(quantum, rate, packets) -> None:
+    assert capture_packets(quantum, rate) == packets
+    assert packets == 1 or packets * 125e-6 < quantum / rate
+
+
+def test_ranges_are_those_of_their_sources() -> None:
+    """Microframes of 125 us, frames of a rate: what the sources say, in milliseconds."""
+    usb = {stage.name: stage for stage in latency_budget(32, 96000, "usb-high-speed").stages}
+    assert (usb["USB in"].low_ms, usb["USB in"].high_ms) == (0.125, 0.375)
+    assert (usb["USB out"].low_ms, usb["USB out"].high_ms) == (0.125, 1.0)
+    assert usb["DAC filter"].high_ms == pytest.approx(55 / 96)
+    assert usb["ADC filter"].low_ms == pytest.approx(5 / 96)
+    cards: tuple[tuple[Interface, tuple[float, float]], ...] = (
+        ("pcie", (1 / 96, 16 / 96)), ("built-in", (15 / 96, 30 / 96)),
+    )  # fmt: skip
+    for interface, bounds in cards:
+        stages = {stage.name: stage for stage in latency_budget(32, 96000, interface).stages}
+        fifo = stages["device FIFO in"]
+        assert (fifo.low_ms, fifo.high_ms) == pytest.approx(bounds)
 
 
 @pytest.mark.parametrize("interface", INTERFACES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -12,12 +13,13 @@ import time
 import pytest
 
 from archibald.cli.common import run_cli
-from archibald.errors import PreconditionError, UsageError
+from archibald.errors import MissingToolError, PreconditionError, UsageError
 from archibald.measure.document import load_run
-from archibald.measure.graph import Jack
+from archibald.measure.graph import Jack, NoGraphError, find_graph
 from archibald.measure.iodelay import SETTLED, NoSignalError, Readings, no_signal
 from archibald.measure.latency import LatencyRequest, check
 from archibald.measure.records import LatencyData
+from archibald.tune.observe import recorded_sight
 
 BLOCK = (
     "{frames:10.3f} frames {ms:10.3f} ms total roundtrip latency\n"
@@ -90,6 +92,21 @@ def test_without_a_server_it_is_refused(capsys):
     words = ["--server", "jack", "--jack-server", "no-such-server"]
     assert run_cli(["measure", "latency", "--json", *words]) == 3
     assert json.loads(capsys.readouterr().out)["error"] in ("NoGraphError", "MissingToolError")
+
+
+def test_without_pipewire_and_jackd_both_are_named(tmp_path, monkeypatch, capsys):
+    """And where PipeWire is wanted, the package of its missing tools."""
+    with contextlib.suppress(PreconditionError):
+        pytest.skip(f"a jackd runs here: {Jack().period()}")
+    sight = recorded_sight(tmp_path)
+    with pytest.raises(NoGraphError, match="neither PipeWire nor jackd runs") as caught:
+        find_graph(sight, "auto", "")
+    assert "pipewire-0" in caught.value.why
+    assert "--user" in caught.value.next_step
+    monkeypatch.setattr("archibald.run.find_tool", lambda _name: None)
+    with pytest.raises(MissingToolError, match="pw-link, pw-metadata, pw-top") as missing:
+        find_graph(sight, "pipewire", "")
+    assert missing.value.next_step.endswith("pipewire-bin")
 
 
 def measured(tmp_path, server, *words) -> LatencyData:

@@ -6,17 +6,19 @@ import json
 import os
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from archibald.cli.common import run_cli
+from archibald.errors import ToolFailedError
 from archibald.measure.boot import parse_chain, parse_target, parse_time, span_s
 from archibald.measure.document import load_run
 from archibald.measure.midi import Parser, find_port, message
 from archibald.measure.records import MidiData, ResourcesData
-from archibald.measure.resources import Look, Process, owner_of, services
-from archibald.run import Result
+from archibald.measure.resources import Look, Process, measure_resources, owner_of, services
+from archibald.run import Result, find_tool
 
 TIME = """\
 Startup finished in 5.263s (firmware) + 1.021s (loader) + 1min 2.5s (kernel) + 4.004s (userspace) \
@@ -99,6 +101,21 @@ def test_a_boot_that_cannot_be_told_is_refused(monkeypatch, capsys, answer, code
     _answers(monkeypatch, {"time": answer, "critical-chain": (0, CHAIN, "")})
     assert run_cli(["measure", "boot", "--json"]) == code
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.skipif(find_tool("systemd-analyze") is None, reason="asks the real systemd-analyze")
+def test_the_boot_of_this_machine_is_told_or_refused(capsys):
+    """Where systemd started it there is a run, elsewhere (a container) the reason."""
+    booted = Path("/run/systemd/system").is_dir()
+    code = run_cli(["measure", "boot", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    if not booted:
+        assert (code, found["what"]) == (3, "systemd tells nothing of a boot here")
+        assert "not in a container or chroot" in found["next_step"]
+    elif code == 0:
+        assert found["data"]["userspace_s"] > 0
+    else:
+        assert (code, found["what"]) == (3, "the boot has not finished yet")
 
 
 @pytest.mark.parametrize(
@@ -209,9 +226,23 @@ def test_ports_that_are_not_there_or_not_connected_are_said(tmp_path, capsys):
         os.mkfifo(tmp_path / name)
     hold = os.open(tmp_path / "b", os.O_RDWR)
     words = ["--send", str(tmp_path / "a"), "--receive", str(tmp_path / "b"), "--json"]
-    assert run_cli(["measure", "midi", *words]) == 3
+    for count in ("1", "200"):
+        assert run_cli(["measure", "midi", *words, "--count", count]) == 3
+        assert "no MIDI message comes back" in capsys.readouterr().err
     os.close(hold)
-    assert "no MIDI message comes back" in capsys.readouterr().err
+
+
+def test_a_device_that_takes_nothing_more_is_said(tmp_path, capsys):
+    """A pipe that nobody empties is full after some messages, as a device that was unplugged."""
+    for name in ("full", "back"):
+        os.mkfifo(tmp_path / name)
+    held = [os.open(tmp_path / name, os.O_RDWR | os.O_NONBLOCK) for name in ("full", "back")]
+    os.write(held[0], bytes(65536))
+    words = ["--send", str(tmp_path / "full"), "--receive", str(tmp_path / "back"), "--json"]
+    assert run_cli(["measure", "midi", *words]) == 3
+    for descriptor in held:
+        os.close(descriptor)
+    assert "does not take or give messages" in capsys.readouterr().err
 
 
 def test_the_first_port_is_taken(tmp_path):
@@ -239,3 +270,17 @@ def test_all_says_what_it_leaves_out(tmp_path, capsys):
     assert not kinds & set(found["left_out"])
     for run in found["runs"]:
         assert load_run(Path(run["file"])).kind == run["kind"]
+
+
+def test_all_goes_on_after_a_tool_that_failed(tmp_path, monkeypatch, capsys):
+    def broken():
+        raise ToolFailedError("the tool failed", why="it is broken", next_step="mend it")
+
+    def two(bench, *_):
+        return {"midi": broken, "resources": partial(measure_resources, bench, 1)}
+
+    monkeypatch.setattr("archibald.measure.series.series", two)
+    assert run_cli(["measure", "all", "-d", "2", "--folder", str(tmp_path), "--json"]) == 4
+    found = json.loads(capsys.readouterr().out)
+    assert [run["kind"] for run in found["runs"]] == ["resources"]
+    assert found["left_out"]["midi"]["next_step"] == "mend it"

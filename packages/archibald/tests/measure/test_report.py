@@ -70,6 +70,7 @@ def test_hostile_text_stays_text() -> None:
     assert "script" not in _tags(text)
     assert "&lt;script&gt;" in text
     summary = markdown_report([run], title=bad)
+    assert "\n\n| figure |" in summary, "a table stands apart from the list before it"
     assert "<script>" not in summary.replace("\\<", "")
 
 
@@ -84,8 +85,20 @@ def test_every_figure_is_in_the_summary(run) -> None:
 def test_prediction_or_its_refusal_is_told() -> None:
     assert "No prediction" in html_report([run_of(jitter_data())])
     text = html_report([calm()])
+    assert "Prediction from load at 96000 Hz" in text
     assert "P(at least one xrun in 10 min)" in text
     assert " 0 %" not in text
+
+
+@pytest.mark.parametrize("settings", [{}, {"rate": None}, {"rate": "48000"}, {"rate": 7}])
+def test_without_a_rate_there_is_no_prediction(settings) -> None:
+    """It must not take 48000 Hz in silence: at 96000 every deadline is half as long."""
+    run = calm().model_copy(update={"settings": settings})
+    for text in (html_report([run]), markdown_report([run])):
+        assert "No prediction" in text
+        assert "Q / R" in text
+        assert "P(at least one" not in text
+    assert "at 96000 Hz" in markdown_report([calm()])
 
 
 @pytest.mark.parametrize(

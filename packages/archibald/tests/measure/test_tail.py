@@ -34,9 +34,19 @@ def pareto(source: random.Random, sigma: float, xi: float) -> float:
     return -sigma * math.log(u) if xi == 0 else sigma * (u**-xi - 1) / xi
 
 
+def binomial(source: random.Random, cycles: int, p: float) -> int:
+    """How many of so many cycles: the distances between two are geometric."""
+    count, at = 0, -1
+    while True:
+        at += 1 + int(math.log(1 - source.random()) / math.log1p(-p))
+        if at >= cycles:
+            return count
+        count += 1
+
+
 def drawn(source: random.Random, xi: float, *, cycles: int = CYCLES, rare: int = 0) -> Histogram:
     """A body of 20 to 40 us, 2 % beyond it with a tail of known shape, ``rare`` near 400 us."""
-    excesses = sum(source.random() < 0.02 for _ in range(cycles))
+    excesses = binomial(source, cycles, 0.02)
     values = [40 + pareto(source, SCALE, xi) for _ in range(excesses)]
     values += [source.gauss(400, 4) for _ in range(rare)]
     bins = Counter(int(value) for value in values)

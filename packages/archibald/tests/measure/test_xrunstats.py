@@ -91,10 +91,15 @@ def test_bursts_and_clocks_are_no_poisson() -> None:
         assert found.poisson is False
     found = summarize(events(*uniform(source, 60, 600)), 600)
     assert found.poisson is True
+    assert found.doubt == ""
     assert len(found.clusters) >= 55
+    assert "in bursts" in summarize(events(*bursts), 600).doubt
+    assert "too regularly" in summarize(events(*regular), 600).doubt
 
 
 def test_too_few_to_tell() -> None:
     found = summarize(events(1, 2), 600)
     assert found.poisson is None
+    assert "2 dropouts do not tell" in found.doubt
+    assert summarize((), 600).doubt == ""
     assert (found.rate.count, found.missed) == (2, 4)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from archibald.cli.common import EPILOG_EXAMPLES, json_option, print_json
+from archibald.cli.measuring import FiniteRange
 from archibald.cli.tuning import chosen_profile, look
 from archibald.errors import PreconditionError, UsageError
 
@@ -37,7 +38,7 @@ _BAR = 30
 )
 @click.option(
     "--dsp-load",
-    type=click.FloatRange(0, 95),
+    type=FiniteRange(0, 95),
     default=50.0,
     show_default=True,
     metavar="PERCENT",
@@ -45,7 +46,7 @@ _BAR = 30
 )
 @click.option(
     "--risk",
-    type=click.FloatRange(0.0001, 50),
+    type=FiniteRange(0.0001, 50),
     default=5.0,
     show_default=True,
     metavar="PERCENT",
@@ -161,9 +162,11 @@ def _write(path: Path | None, changes: dict[str, Any], *, quiet: bool) -> None:
     try:
         before = target.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
         raise PreconditionError(
-            f"{target} cannot be read", why=str(error), next_step="archibald profile init"
-        ) from None
+            f"{target} cannot be read", why=(reason or str(error)).lower(),
+            next_step=f"archibald profile init {target}, or name another one with --profile",
+        ) from None  # fmt: skip
     after = set_values(before, changes, filename=str(target))
     if not changes or after == before:
         click.echo(f"{target} already says so", err=quiet)

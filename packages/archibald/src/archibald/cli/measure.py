@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
 from archibald.cli.common import EPILOG_EXAMPLES, print_json
 from archibald.cli.measuring import (
-    deliver,
+    Common,
+    FiniteRange,
+    WithServer,
+    bench_of,
+    duration_option,
+    graph_of,
     keep,
-    make_bench,
     measure_options,
+    measured,
+    repeated_option,
     require_writable,
     run_lines,
+    server_options,
 )
-from archibald.errors import ExitCode, PreconditionError
+from archibald.errors import ArchibaldError, ExitCode, ToolFailedError
 
 if TYPE_CHECKING:
     from archibald.measure.document import Run
     from archibald.measure.session import Bench
-
-
-class Common(TypedDict):
-    """What :func:`measure_options` adds."""
-
-    profile_path: Path | None
-    card: str
-    user_name: str
-    label: str
-    output: Path | None
-    as_json: bool
 
 
 @click.group(
@@ -48,32 +45,15 @@ def command() -> None:
     "  archibald measure jitter --duration 300 --load idle --load hackbench --load memory\n"
     "  archibald measure jitter --cpu 3 --priority 80 --label 'without isolcpus'"
 )
-@click.option(
-    "-d",
-    "--duration",
-    "duration_s",
-    type=click.IntRange(1, 86400),
-    default=20,
-    show_default=True,
-    metavar="S",
-    help="Seconds per load; a prediction takes 300.",
-)
-@click.option(
-    "--load",
-    "load_names",
-    multiple=True,
-    metavar="NAME",
-    help="idle, hackbench, memory, fork or stress-ng; may be repeated. Default: idle, "
-    "hackbench, memory.",
-)
-@click.option(
-    "--cpu",
-    "cpus",
-    type=click.IntRange(0, 65535),
-    multiple=True,
-    metavar="N",
-    help="A CPU to measure; may be repeated. Default: cpu.audio.",
-)
+@duration_option(least_s=1, default_s=20, text="Seconds per load; a prediction takes 300.")
+@repeated_option(
+    "--load", "load_names", metavar="NAME",
+    text="idle, hackbench, memory, fork or stress-ng. Default: idle, hackbench, memory.",
+)  # fmt: skip
+@repeated_option(
+    "--cpu", "cpus", metavar="N", type_=click.IntRange(0, 65535),
+    text="A CPU to measure. Default: cpu.audio.",
+)  # fmt: skip
 @click.option(
     "--priority",
     type=click.IntRange(1, 99),
@@ -118,11 +98,12 @@ def jitter(
 
     loads = tuple(find_load(name) for name in dict.fromkeys(load_names or default_loads()))
     request = JitterRequest(loads, duration_s, cpus, priority, interval_us, limit_us, hold_awake)
-    require_writable(common["output"], as_json=common["as_json"])
-    bench = _bench(common)
-    with watching(duration_s, len(loads)) as on_look:
-        run = measure_jitter(bench, request, on_look=on_look)
-    deliver(run, common["output"], as_json=common["as_json"])
+
+    def watched(bench: Bench) -> Run:
+        with watching(duration_s, len(loads)) as on_look:
+            return measure_jitter(bench, request, on_look=on_look)
+
+    measured(common, watched)
 
 
 @command.command(
@@ -132,22 +113,15 @@ def jitter(
     "--at-most 20",
 )
 @click.argument("image", type=click.Path(path_type=Path))
-@click.option(
-    "--kernel",
-    "kernels",
-    multiple=True,
-    metavar="NAME",
-    help="rt, generic or low-latency (generic with preempt=full threadirqs); may be "
-    "repeated. Default: rt, generic.",
-)
-@click.option(
-    "--load",
-    "load_names",
-    multiple=True,
-    metavar="NAME",
-    help="idle, fork, hackbench, udp, tmpfs, memory, files or block; may be repeated. "
-    "Default: all.",
-)
+@repeated_option(
+    "--kernel", "kernels", metavar="NAME",
+    text="rt, generic or low-latency (generic with preempt=full threadirqs). "
+    "Default: rt, generic.",
+)  # fmt: skip
+@repeated_option(
+    "--load", "load_names", metavar="NAME",
+    text="idle, fork, hackbench, udp, tmpfs, memory, files or block. Default: all.",
+)  # fmt: skip
 @click.option(
     "--cycles",
     type=click.IntRange(100, 1_000_000),
@@ -188,9 +162,7 @@ def virtual_jitter(
         cycles,
         console_logs,
     )
-    require_writable(common["output"], as_json=common["as_json"])
-    run = measure_virtual(_bench(common), request, on_boot=_say_boot)
-    deliver(run, common["output"], as_json=common["as_json"])
+    run = measured(common, lambda bench: measure_virtual(bench, request, on_boot=_say_boot))
     return _judged(run, at_most_us)
 
 
@@ -216,32 +188,15 @@ def _judged(run: Run, at_most_us: int | None) -> int:
     return ExitCode.FINDINGS if late else ExitCode.OK
 
 
-def _bench(common: Common) -> Bench:
-    return make_bench(common["profile_path"], common["card"], common["user_name"], common["label"])
-
-
-_SERVER = click.option(
-    "--server", type=click.Choice(["auto", "pipewire", "jack"]), default="auto", show_default=True,
-    help="auto: PipeWire where it runs, else jackd.",
-)  # fmt: skip
-_JACK_SERVER = click.option(
-    "--jack-server", default="", metavar="NAME", help="A jackd with a name of its own (jackd -n)."
-)
-
-
 @command.command(
     epilog=EPILOG_EXAMPLES + "  archibald measure latency\n"
     "  archibald measure latency --quantum 32 --quantum 64 --quantum 128 "
     "--play system:playback_1 --record system:capture_1"
 )
-@click.option(
-    "--quantum",
-    "quanta",
-    type=click.IntRange(8, 8192),
-    multiple=True,
-    metavar="FRAMES",
-    help="A quantum to measure at; may be repeated. Default: the one that runs.",
-)
+@repeated_option(
+    "--quantum", "quanta", metavar="FRAMES", type_=click.IntRange(8, 8192),
+    text="A quantum to measure at. Default: the one that runs.",
+)  # fmt: skip
 @click.option("--play", default="", metavar="PORT", help="The output that the cable comes from.")
 @click.option("--record", default="", metavar="PORT", help="The input that the cable goes to.")
 @click.option(
@@ -252,28 +207,25 @@ _JACK_SERVER = click.option(
     metavar="FRAMES",
     help="A delay in the loop that is known; kept with the run.",
 )
-@_SERVER
-@_JACK_SERVER
+@server_options
 @measure_options
 def latency(
-    *, quanta: tuple[int, ...], play: str, record: str, injected_frames: int, server: str,
-    jack_server: str, **common: Unpack[Common],
+    *, quanta: tuple[int, ...], play: str, record: str, injected_frames: int,
+    **common: Unpack[WithServer],
 ) -> None:  # fmt: skip
     """How long sound takes out and back in (jack_iodelay), at one quantum or several.
 
     With --play and --record through a cable between these ports; without them in a software loop,
     which shows what the graph alone adds. The quantum is as it was afterwards, however it ends.
     """
-    from archibald.measure.graph import find_graph
     from archibald.measure.latency import LatencyRequest, check, measure_latency
 
     request = LatencyRequest(tuple(dict.fromkeys(quanta)), play, record, injected_frames)
     check(request)
-    require_writable(common["output"], as_json=common["as_json"])
-    bench = _bench(common)
-    graph = find_graph(bench.scene.sight, server, jack_server)
-    run = measure_latency(bench, graph, request, on_point=_say_point)
-    deliver(run, common["output"], as_json=common["as_json"])
+    measured(
+        common,
+        lambda bench: measure_latency(bench, graph_of(bench, common), request, on_point=_say_point),
+    )
 
 
 def _say_point(quantum: int, rate: int) -> None:
@@ -284,44 +236,29 @@ def _say_point(quantum: int, rate: int) -> None:
     epilog=EPILOG_EXAMPLES + "  archibald measure xruns --duration 600\n"
     "  archibald measure xruns --duration 300 --dsp-load 0.6"
 )
-@click.option(
-    "-d",
-    "--duration",
-    "duration_s",
-    type=click.IntRange(2, 86400),
-    default=60,
-    show_default=True,
-    metavar="S",
-    help="Seconds to count for.",
-)
+@duration_option(least_s=2, default_s=60, text="Seconds to count for.")
 @click.option(
     "--dsp-load",
-    type=click.FloatRange(0.01, 0.95),
+    type=FiniteRange(0.01, 0.95),
     metavar="SHARE",
     help="Keep the graph busy for this share of each cycle, with filters of PipeWire's "
     "filter-chain. Default: as busy as it is.",
 )
-@_SERVER
-@_JACK_SERVER
+@server_options
 @measure_options
-def xruns(
-    *, duration_s: int, dsp_load: float | None, server: str, jack_server: str,
-    **common: Unpack[Common],
-) -> None:  # fmt: skip
+def xruns(*, duration_s: int, dsp_load: float | None, **common: Unpack[WithServer]) -> None:
     """Which client misses how many wake-ups, and how likely ten minutes without one are.
 
-    PipeWire counts per node, and is looked at once a second; jackd tells of each xrun.
+    PipeWire counts per node, and is looked at about once a second; jackd tells of each xrun.
     """
-    from archibald.measure.graph import find_graph
     from archibald.measure.xruns import XrunRequest, measure_xruns
 
-    require_writable(common["output"], as_json=common["as_json"])
-    bench = _bench(common)
-    graph = find_graph(bench.scene.sight, server, jack_server)
-    run = measure_xruns(
-        bench, graph, XrunRequest(duration_s, dsp_load), on_look=_Ticker(duration_s)
+    request = XrunRequest(duration_s, dsp_load)
+    ticker = _Ticker(duration_s)
+    measured(
+        common,
+        lambda bench: measure_xruns(bench, graph_of(bench, common), request, on_look=ticker),
     )
-    deliver(run, common["output"], as_json=common["as_json"])
 
 
 class _Ticker:
@@ -346,49 +283,39 @@ def boot(**common: Unpack[Common]) -> None:
     """How long the last boot took: phases, and the chain of units that decided (systemd)."""
     from archibald.measure.boot import measure_boot
 
-    require_writable(common["output"], as_json=common["as_json"])
-    deliver(measure_boot(_bench(common)), common["output"], as_json=common["as_json"])
+    measured(common, measure_boot)
 
 
 @command.command(
     epilog=EPILOG_EXAMPLES + "  archibald measure resources\n"
     "  sudo archibald measure resources --duration 60"
 )
-@click.option(
-    "-d",
-    "--duration",
-    "duration_s",
-    type=click.IntRange(1, 86400),
-    default=10,
-    show_default=True,
-    metavar="S",
-    help="Seconds between the two looks.",
-)
+@duration_option(least_s=1, default_s=10, text="Seconds between the two looks.")
 @measure_options
 def resources(*, duration_s: int, **common: Unpack[Common]) -> None:
     """What the machine takes at rest: memory by service, CPU time, wake-ups of the CPUs."""
     from archibald.measure.resources import measure_resources
 
-    require_writable(common["output"], as_json=common["as_json"])
-    run = measure_resources(_bench(common), duration_s)
-    deliver(run, common["output"], as_json=common["as_json"])
+    measured(common, lambda bench: measure_resources(bench, duration_s))
 
 
 @command.command(
     epilog=EPILOG_EXAMPLES + "  archibald measure midi\n"
-    "  archibald measure midi --send /dev/snd/midiC1D0 --receive /dev/snd/midiC1D0 --count 1000"
+    "  archibald measure midi --send /dev/snd/midiC1D0 --receive /dev/snd/midiC1D0 --count 1000\n"
+    "  archibald measure midi --send system:midi_playback_1 --receive system:midi_capture_1"
 )
 @click.option(
     "--send",
-    type=click.Path(path_type=Path),
+    default="",
     metavar="PORT",
-    help="The raw MIDI device to send to. Default: the first one.",
+    help="Where to send: a raw MIDI device, or a port of JACK (CLIENT:PORT). Default: the first "
+    "raw device.",
 )
 @click.option(
     "--receive",
-    type=click.Path(path_type=Path),
+    default="",
     metavar="PORT",
-    help="The raw MIDI device that it comes back to. Default: the same one.",
+    help="Where it comes back, of the same kind. Default for a raw device: the same one.",
 )
 @click.option(
     "--count",
@@ -404,25 +331,35 @@ def resources(*, duration_s: int, **common: Unpack[Common]) -> None:
     default=10,
     show_default=True,
     metavar="MS",
-    help="Milliseconds between two messages.",
+    help="Milliseconds between two messages; through JACK the next one follows at once.",
 )
+@server_options
 @measure_options
 def midi(
-    *, send: Path | None, receive: Path | None, count: int, interval_ms: int,
-    **common: Unpack[Common],
-) -> None:  # fmt: skip
+    *, send: str, receive: str, count: int, interval_ms: int, **common: Unpack[WithServer]
+) -> None:
     """How long a MIDI message takes out and back in, and how much that varies.
 
-    Through a cable from MIDI out to MIDI in, or through the ALSA sequencer with virtual ports:
-    sudo modprobe snd-virmidi; aconnect -l lists its ports, aconnect A B connects two of them.
+    Through a cable from MIDI out to MIDI in; through the ALSA sequencer with virtual ports (sudo
+    modprobe snd-virmidi; aconnect -l lists its ports, aconnect A B connects two of them); or
+    through ports of JACK or PipeWire (jack_midi_latency_test), which adds the graph's periods.
     """
-    from archibald.measure.midi import MidiRequest, find_port, measure_midi
+    from archibald.measure.midi import is_jack_port, measure_midi, raw_request
 
-    require_writable(common["output"], as_json=common["as_json"])
-    bench = _bench(common)
-    out = send or receive or find_port()
-    request = MidiRequest(out, receive or out, count, interval_ms / 1000)
-    deliver(measure_midi(bench, request), common["output"], as_json=common["as_json"])
+    if is_jack_port(send) or is_jack_port(receive):
+        from archibald.measure.midi_jack import JackMidiRequest, check, measure_jack_midi
+
+        request = JackMidiRequest(send, receive, count)
+        check(request)
+        measured(
+            common,
+            lambda bench: measure_jack_midi(bench, graph_of(bench, common), request),
+        )
+        return
+    measured(
+        common,
+        lambda bench: measure_midi(bench, raw_request(send, receive, count, interval_ms / 1000)),
+    )
 
 
 @command.command(
@@ -430,16 +367,7 @@ def midi(
     epilog=EPILOG_EXAMPLES + "  archibald measure all\n"
     "  archibald measure all --duration 300 --folder before --label 'before apply'",
 )
-@click.option(
-    "-d",
-    "--duration",
-    "duration_s",
-    type=click.IntRange(2, 86400),
-    default=20,
-    show_default=True,
-    metavar="S",
-    help="Seconds per load, and for each count.",
-)
+@duration_option(least_s=2, default_s=20, text="Seconds per load, and for each count.")
 @click.option(
     "--folder",
     type=click.Path(path_type=Path, file_okay=False),
@@ -447,30 +375,30 @@ def midi(
     metavar="DIR",
     help="Where the runs' files go. Default: here.",
 )
-@_SERVER
-@_JACK_SERVER
+@server_options
 @measure_options
-def everything(
-    *, duration_s: int, folder: Path, server: str, jack_server: str, **common: Unpack[Common]
-) -> int:  # fmt: skip
+def everything(*, duration_s: int, folder: Path, **common: Unpack[WithServer]) -> int:
     """All of it, one after the other: jitter, latency, xruns, boot, resources, MIDI.
 
     What this machine cannot give (no MIDI port, no server) is said and left out. Exit code 3 when
-    nothing could be measured. virtual-jitter is not of this machine, and not among them.
+    nothing could be measured, 4 when a tool failed. virtual-jitter is not of this machine, and not
+    among them.
     """
     from archibald.measure.series import series
 
     if common["output"] is not None:
         raise click.UsageError("--output is for a single run; name a --folder")
     require_writable(folder / "x", as_json=False)
-    bench = _bench(common)
-    done, left_out = [], {}
-    for name, measure in series(bench, duration_s, server, jack_server).items():
+    bench = bench_of(common)
+    graph = partial(graph_of, bench, common)
+    done, left_out, failed = [], {}, False
+    for name, measure in series(bench, duration_s, graph).items():
         click.echo(f"{name} ...", err=True)
         try:
             run = measure()
-        except PreconditionError as error:
+        except ArchibaldError as error:
             left_out[name] = {"what": error.what, "why": error.why, "next_step": error.next_step}
+            failed = failed or isinstance(error, ToolFailedError)
             click.echo(f"{name}: left out: {error}", err=True)
             continue
         path = keep(run, folder)
@@ -479,4 +407,6 @@ def everything(
             click.echo("\n".join([f"== {name}", *run_lines(run), f"run: {path}", ""]))
     if common["as_json"]:
         print_json({"runs": done, "left_out": left_out})
+    if failed:
+        return ExitCode.TOOL_FAILED
     return ExitCode.OK if done else ExitCode.REFUSED

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import click
 
@@ -15,11 +16,105 @@ from archibald.errors import PreconditionError
 
 if TYPE_CHECKING:
     from archibald.measure.document import Figure, Run
+    from archibald.measure.graph import Graph
     from archibald.measure.session import Bench
 
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
+
+#: A day, in seconds: longer measurements are typing errors.
+_DAY_S = 86400
+
+
+class Common(TypedDict):
+    """What :func:`measure_options` adds."""
+
+    profile_path: Path | None
+    card: str
+    user_name: str
+    label: str
+    output: Path | None
+    as_json: bool
+
+
+class WithServer(Common):
+    """What :func:`server_options` adds to that: which audio server is asked."""
+
+    server: str
+    jack_server: str
+
+
+class FiniteRange(click.FloatRange):
+    """A range that refuses what is no number: it compares as neither too small nor too large."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is no number.", param, ctx)
+        return number
+
+
+def duration_option(
+    *, least_s: int, default_s: int, text: str
+) -> Callable[[_Decorated], _Decorated]:
+    """Add ``--duration``: the command's parameter ``duration_s``, whole seconds up to a day."""
+    return click.option(
+        "-d", "--duration", "duration_s", type=click.IntRange(least_s, _DAY_S), default=default_s,
+        show_default=True, metavar="S", help=text,
+    )  # fmt: skip
+
+
+def repeated_option(
+    flag: str, name: str, *, metavar: str, text: str, type_: click.IntRange | None = None
+) -> Callable[[_Decorated], _Decorated]:
+    """Add an option that may be given more than once; its parameter is a tuple."""
+    return click.option(
+        flag, name, multiple=True, metavar=metavar, type=type_, help=f"{text} May be repeated."
+    )
+
+
+def server_options(function: _Decorated) -> _Decorated:
+    """Add ``--server`` and ``--jack-server``."""
+    server = click.option(
+        "--server", type=click.Choice(["auto", "pipewire", "jack"]), default="auto",
+        show_default=True, help="auto: PipeWire where it runs, else jackd.",
+    )  # fmt: skip
+    name = click.option(
+        "--jack-server", default="", metavar="NAME",
+        help="A jackd with a name of its own (jackd -n).",
+    )  # fmt: skip
+    return server(name(function))
+
+
+def graph_of(bench: Bench, common: WithServer) -> Graph:
+    """Return the graph that :func:`server_options` names."""
+    from archibald.measure.graph import find_graph
+
+    return find_graph(bench.scene.sight, common["server"], common["jack_server"])
+
+
+def measured(common: Common, measure: Callable[[Bench], Run]) -> Run:
+    """Measure this machine, keep the run and print it; what cannot be kept is refused before."""
+    require_writable(common["output"], as_json=common["as_json"])
+    run = measure(bench_of(common))
+    deliver(run, common["output"], as_json=common["as_json"])
+    return run
+
+
+def bench_of(common: Common) -> Bench:
+    """Return the machine that runs now, with the profile that holds."""
+    from archibald.cli.tuning import chosen_profile, look
+    from archibald.measure.session import Bench
+
+    profile, source = chosen_profile(common["profile_path"])
+    scene = look(
+        profile, root=Path("/"), card=common["card"], user_name=common["user_name"], ask=False
+    )
+    return Bench(scene, source, common["label"][:200])
 
 
 def measure_options(function: _Decorated) -> _Decorated:
@@ -40,18 +135,6 @@ def measure_options(function: _Decorated) -> _Decorated:
     for option in reversed(options):
         function = option(function)
     return json_option(function)
-
-
-def make_bench(
-    profile_path: Path | None, card: str, user_name: str, label: str, *, ask: bool = False
-) -> Bench:
-    """Return the machine that runs now, with the profile that holds."""
-    from archibald.cli.tuning import chosen_profile, look
-    from archibald.measure.session import Bench
-
-    profile, source = chosen_profile(profile_path)
-    scene = look(profile, root=Path("/"), card=card, user_name=user_name, ask=ask)
-    return Bench(scene, source, label[:200])
 
 
 def require_writable(output: Path | None, *, as_json: bool) -> None:
@@ -151,6 +234,9 @@ def _cells(row: tuple[str, ...], widths: list[int]) -> list[str]:
 def _value(figure: Figure) -> str:
     if isinstance(figure.value, int) or float(figure.value).is_integer():
         text = f"{figure.value:>10.0f}"
+    elif abs(figure.value) < 0.001:
+        # A small chance is not none.
+        text = f"{figure.value:>10.2g}"
     else:
         text = f"{figure.value:>10.3f}" if abs(figure.value) < 100 else f"{figure.value:>10.1f}"
     interval = ""

@@ -177,8 +177,9 @@ def parse_run(text: str | bytes, *, filename: str) -> Run:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise NotARunError(
-            f"{filename} is no run document", why=f"it is no JSON: {str(error)[:200]}"
-        ) from None
+            f"{filename} is no run document", why=f"it is no JSON: {str(error)[:200]}",
+            next_step="name a file that archibald measure wrote",
+        ) from None  # fmt: skip
     _check_origin(data, filename)
     try:
         run = Run.model_validate_json(text)
@@ -234,8 +235,9 @@ def load_run(path: Path) -> Run:
             data = stream.read(MAX_BYTES + 1)
     except OSError as error:
         raise DocumentError(
-            f"{path} cannot be read", why=(error.strerror or "unreadable").lower()
-        ) from None
+            f"{path} cannot be read", why=(error.strerror or "unreadable").lower(),
+            next_step="name a file that archibald measure wrote",
+        ) from None  # fmt: skip
     if len(data) > MAX_BYTES:
         raise NotARunError(
             f"{path} is no run document", why=f"it is longer than {MAX_BYTES // 2**20} MiB"

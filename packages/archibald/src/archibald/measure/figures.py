@@ -122,6 +122,11 @@ def _xruns(data: XrunData) -> Iterator[Figure]:
                 f"{prefix}.fano", f"{title}: Fano factor", found.fano.statistic, "",
                 better="neither",
             )  # fmt: skip
+        if found.poisson_p is not None:
+            yield _figure(
+                f"{prefix}.poisson", f"{title}: p of a Poisson process", found.poisson_p, "",
+                better="neither",
+            )  # fmt: skip
 
 
 def _boot(data: BootData) -> Iterator[Figure]:
@@ -158,8 +163,11 @@ def _midi(data: MidiData) -> Iterator[Figure]:
         return
     yield _figure("midi.median", "MIDI round trip: median", statistics.median(values), "us")
     yield _figure("midi.max", "MIDI round trip: largest", values[-1], "us")
+    jitter = values[-1] - values[0]
+    yield _figure("midi.jitter", "MIDI round trip: largest - smallest", jitter, "us")
     yield _figure("midi.spread", "MIDI round trip: p90 - p10", _spread(values), "us")
-    yield _figure("midi.lost", "MIDI notes lost", max(0, data.sent - len(values)), "notes")
+    lost = max(0, data.sent - len(values))
+    yield _figure("midi.lost", "MIDI messages lost", lost, "messages")
 
 
 def _spread(values: Sequence[float]) -> float:

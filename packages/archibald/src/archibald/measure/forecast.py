@@ -13,6 +13,9 @@ QUANTA = (16, 32, 64, 128, 256, 512, 1024)
 #: Shares of the cycle that DSP takes, from a light session to a full one.
 LOADS = (0.3, 0.5, 0.7)
 
+#: Rates in Hz that are one.
+RATES = range(8000, 768001)
+
 
 @dataclass(frozen=True)
 class Forecast:
@@ -22,6 +25,7 @@ class Forecast:
     tail: Tail | None
     refusal: str
     predictions: tuple[Prediction, ...]
+    rate: int | None = None
 
     def at(self, quantum: int, dsp_load: float) -> Prediction | None:
         """Return the prediction for a quantum and a DSP load."""
@@ -43,13 +47,25 @@ def forecast(
     try:
         tail = fit_tail(series)
     except TailError as error:
-        return Forecast(series, None, f"{error.what}: {error.why}", ())
+        return Forecast(series, None, f"{error.what}: {error.why}", (), rate)
     found = tuple(
         predict(tail, quantum=quantum, rate=rate, dsp_load=load, reserve_us=reserve_us)
         for quantum in quanta
         for load in loads
     )
-    return Forecast(series, tail, "", found)
+    return Forecast(series, tail, "", found, rate)
+
+
+def forecast_at_setting(series: JitterSeries, rate: object) -> Forecast:
+    """Return what a series predicts at the rate that its run says (Hz).
+
+    Deadlines are Q / R, so without a rate there are none: it is refused, never assumed.
+    """
+    if isinstance(rate, int) and not isinstance(rate, bool) and rate in RATES:
+        return forecast(series, rate=rate)
+    said = "the run does not say its rate" if rate is None else f"{rate!r} is no rate in Hz"
+    reason = f"{said}, and a deadline is Q / R; archibald advise takes one: --rate HZ"
+    return Forecast(series, None, reason, ())
 
 
 def assumptions(found: Forecast) -> str:

@@ -26,8 +26,15 @@ from archibald.vm.selftest.model import UnreadableError
 from archibald.vm.selftest.pipewire import parse_metadata
 from archibald.vm.selftest.reader import session_command
 
-#: How long a port is waited for (s).
-_PORTS_S = 10.0
+#: How often pw-top is asked, a second each, until it knows whose cycles a client takes part in.
+_LOOKS = 5
+
+#: What PipeWire is asked and told with.
+_PIPEWIRE_TOOLS = ("pw-link", "pw-metadata", "pw-top")
+
+#: How long the ports of a program that was just started are waited for, and those that should be
+#: there already (s).
+STARTING_S, PRESENT_S = 10.0, 1.0
 
 
 class Command(NamedTuple):
@@ -73,8 +80,11 @@ class Graph(Protocol):
         """Connect two ports."""
         ...
 
-    def require_driver(self) -> None:
-        """Raise NoGraphError when the graph does not run."""
+    def running_period(self, client: str = "") -> tuple[int, int]:
+        """Return quantum and rate of the cycles that run, of the client's where one is named.
+
+        Raises NoGraphError when nothing runs cycles.
+        """
         ...
 
 
@@ -173,9 +183,19 @@ class PipeWire:
         except ValueError:
             return []
 
-    def require_driver(self) -> None:
-        """Raise unless a driver runs cycles."""
-        if not any(node.running and not node.follower for node in self.nodes()):
+    def running_period(self, client: str = "") -> tuple[int, int]:
+        """Return quantum and rate of the driver that runs; what a player asks for counts, too.
+
+        Raises NoGraphError when none runs cycles.
+        """
+        for _ in range(_LOOKS):
+            nodes = self.nodes()
+            # pw-top learns of a driver and its followers with that driver's next report only.
+            if found := driver_of(nodes, client):
+                break
+        else:
+            found = driver_of(nodes, "")
+        if found is None:
             raise NoGraphError(
                 "the graph has no driver",
                 why="pw-top shows no node that runs cycles: there is no sound card, or nothing "
@@ -184,6 +204,21 @@ class PipeWire:
                 "'{ factory.name=support.null-audio-sink node.name=null media.class=Audio/Sink "
                 "object.linger=true }'",
             )
+        return found.quantum, found.rate
+
+
+def driver_of(nodes: Sequence[Node], client: str) -> Node | None:
+    """Return the driver whose cycles a client takes part in; without a client the first that runs.
+
+    None where none runs, or none of which it is known.
+    """
+    driver = None
+    for node in nodes:
+        if not node.follower:
+            driver = node if node.running else None
+        if driver and (not client or (node.follower and node.name.startswith(client))):
+            return driver
+    return None
 
 
 @dataclass
@@ -210,9 +245,13 @@ class Jack:
         except ToolFailedError as error:
             raise NoGraphError("jackd does not answer", why=error.what) from None
         said = f"{result.stdout}\n{result.stderr}"
-        if result.returncode != 0 or re.search(r"server (is )?not running|[Cc]annot connect", said):
+        silent = re.search(r".*server (?:is )?not running.*", said) or re.search(
+            r".*[Cc]annot connect.*", said
+        )
+        if result.returncode != 0 or silent:
+            why = silent[0] if silent else " ".join(said.split())[:200]
             raise NoGraphError(
-                "no jackd answers", why=" ".join(said.split())[:200] or f"{argv[0]} failed",
+                "no jackd answers", why=why or f"{argv[0]} failed",
                 next_step="start one: jackd -d alsa -d hw:0 -r 96000 -p 32",
             )  # fmt: skip
         return result.stdout
@@ -261,15 +300,21 @@ class Jack:
         """Connect two ports."""
         self._ask("jack_connect", source, target)
 
-    def require_driver(self) -> None:
-        """A jackd always has one."""
-        self.period()
+    def running_period(self, client: str = "") -> tuple[int, int]:
+        """Return the period; a jackd has one for all clients."""
+        del client
+        return self.period()
 
 
 def find_graph(sight: Sight, server: str, jack_server: str) -> Graph:
-    """Return the graph to measure: "pipewire", "jack", or "auto" (PipeWire where it runs)."""
-    socket = sight.exists(f"{sight.user.runtime_dir}/pipewire-0")
-    if server == "pipewire" or (server == "auto" and socket and not jack_server):
+    """Return the graph to measure: "pipewire", "jack", or "auto" (PipeWire where it runs).
+
+    Raises MissingToolError without the tools to ask it with, NoGraphError where neither runs.
+    """
+    socket = f"{sight.user.runtime_dir}/pipewire-0"
+    auto = server == "auto" and not jack_server
+    if server == "pipewire" or (auto and sight.exists(socket)):
+        require_tools(_PIPEWIRE_TOOLS, purpose="measuring at PipeWire")
 
         def words(argv: Sequence[str]) -> Command:
             plain = list(argv)
@@ -278,12 +323,27 @@ def find_graph(sight: Sight, server: str, jack_server: str) -> Graph:
             return Command(*session_command(sight.user, plain))
 
         return PipeWire(sight, words)
-    return Jack(jack_server)
+    graph = Jack(jack_server)
+    if auto:
+        _require_any(graph, socket)
+    return graph
 
 
-def wait_for_ports(graph: Graph, names: Sequence[str]) -> None:
+def _require_any(jack: Jack, socket: str) -> None:
+    """Raise NoGraphError that names both servers where not even a jackd runs."""
+    try:
+        jack.period()
+    except PreconditionError as error:
+        raise NoGraphError(
+            "neither PipeWire nor jackd runs", why=f"there is no {socket}; {error.what}",
+            next_step="systemctl --user start pipewire wireplumber, or name whose PipeWire with "
+            "--user; or start a jackd: jackd -d alsa -d hw:0 -r 96000 -p 32",
+        ) from None  # fmt: skip
+
+
+def wait_for_ports(graph: Graph, names: Sequence[str], patience_s: float) -> None:
     """Wait until ports are there. Raises PreconditionError that names the missing one."""
-    deadline = time.monotonic() + _PORTS_S
+    deadline = time.monotonic() + patience_s
     while True:
         there = graph.ports()
         missing = [name for name in names if name not in there]

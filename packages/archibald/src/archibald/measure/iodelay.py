@@ -7,19 +7,14 @@ once they have settled: the median of six that agree.
 from __future__ import annotations
 
 import contextlib
-import os
-import pty
 import re
-import selectors
-import signal
 import statistics
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from archibald.errors import PreconditionError
-from archibald.run import spawn
+from archibald.measure.terminal import in_terminal
 
 _READING = re.compile(r"^\s*(\d+\.\d+) frames\s+\d+\.\d+ ms total roundtrip latency")
 
@@ -28,7 +23,7 @@ SETTLED = 6
 _AGREE_FRAMES = 0.5
 
 #: How long a level is waited for, and how long until readings agree (s).
-SIGNAL_S = 6.0
+SIGNAL_S = 4.0
 SETTLE_S = 20.0
 
 
@@ -89,42 +84,15 @@ class Readings:
 @contextlib.contextmanager
 def iodelay(argv: Sequence[str], env: Mapping[str, str]) -> Iterator[Callable[[float], Readings]]:
     """Run it inside the block; yields a function that listens for some seconds and returns all."""
-    master, slave = pty.openpty()
     readings = Readings()
-    try:
-        with spawn(argv, env=env, stdout=slave, stderr=slave) as process:
-            os.close(slave)
-            slave = -1
-            yield lambda seconds: _listen(master, process, readings, seconds)
-            # It closes its client on SIGINT; the server need not find out by itself.
-            if process.poll() is None:
-                with contextlib.suppress(ProcessLookupError):
-                    process.send_signal(signal.SIGINT)
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(timeout=2.0)
-    finally:
-        os.close(master)
-        if slave >= 0:
-            os.close(slave)
 
+    with in_terminal(argv, env, readings.feed) as listen:
 
-def _listen(
-    master: int, process: subprocess.Popen[bytes], readings: Readings, seconds: float
-) -> Readings:
-    deadline = time.monotonic() + seconds
-    with selectors.DefaultSelector() as selector:
-        selector.register(master, selectors.EVENT_READ)
-        while (left := deadline - time.monotonic()) > 0:
-            if not selector.select(timeout=min(left, 0.2)):
-                if process.poll() is not None:
-                    break
-                continue
-            try:
-                data = os.read(master, 4096)
-            except OSError:  # EIO: the other end is closed
-                break
-            readings.feed(data.decode("utf-8", "replace"))
-    return readings
+        def heard(seconds: float) -> Readings:
+            listen(seconds)
+            return readings
+
+        yield heard
 
 
 def wait_until_settled(listen: Callable[[float], Readings], *, where: str) -> list[Reading]:

@@ -13,14 +13,15 @@ from dataclasses import dataclass
 from archibald.errors import PreconditionError, UsageError
 from archibald.measure.clocks import without_sleep
 from archibald.measure.document import Kind, Run
-from archibald.measure.graph import Graph, connected, wait_for_ports
+from archibald.measure.graph import PRESENT_S, STARTING_S, Graph, connected, wait_for_ports
 from archibald.measure.iodelay import iodelay, wait_until_settled
 from archibald.measure.latency_fit import FitError, fit_points
 from archibald.measure.records import LatencyData, LatencyPoint
 from archibald.measure.session import Bench, Clock, Notes
 from archibald.run import require_tools
 
-_OUT, _IN = "jack_delay:out", "jack_delay:in"
+_CLIENT = "jack_delay"
+_OUT, _IN = f"{_CLIENT}:out", f"{_CLIENT}:in"
 
 
 @dataclass(frozen=True)
@@ -121,19 +122,22 @@ def measure_latency(
 def _point(
     graph: Graph, request: LatencyRequest, on_point: Callable[[int, int], None]
 ) -> LatencyPoint:
-    quantum, rate = graph.period()
-    on_point(quantum, rate)
+    on_point(*graph.period())
     command = graph.client("jack_iodelay")
     with iodelay(command.argv, command.env) as listen:
         refused = listen(0.3)
         if refused.refused:
             wait_until_settled(listen, where="")
+        wait_for_ports(graph, [_OUT, _IN], STARTING_S)
         links = request.links(graph)
-        wait_for_ports(graph, [port for link in links for port in link])
+        wait_for_ports(graph, [port for link in links for port in link], PRESENT_S)
         connected(graph, links)
         listen(0.5)
-        graph.require_driver()
+        quantum, rate = graph.running_period()
         found = wait_until_settled(listen, where=f"at {quantum} frames")
+        if not request.quanta:
+            # Each driver has its own, and only by now has PipeWire settled which one is ours.
+            quantum, rate = graph.running_period(_CLIENT)
         everything = listen(0.0).found
     return LatencyPoint(
         quantum=quantum,

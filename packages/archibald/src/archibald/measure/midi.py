@@ -1,7 +1,8 @@
 """MIDI round trips: a message goes out of one port, and its way back into another is timed.
 
 Ports are raw MIDI devices, whose bytes are read and written directly: through a cable between an
-output and an input, or through the ALSA sequencer with a pair of virtual ports (snd-virmidi).
+output and an input, or through the ALSA sequencer with a pair of virtual ports (snd-virmidi). Ports
+of JACK and PipeWire are those of :mod:`.midi_jack`.
 Messages are control changes of numbers that mean nothing (102 to 119), so nothing sounds.
 """
 
@@ -90,7 +91,14 @@ def measure_midi(
         _opened(request) as (out, back),
         _in_real_time(priority, remarks),
     ):
-        rtts = _time_all(request, out, back, on_message)
+        try:
+            rtts = _time_all(request, out, back, on_message)
+        except OSError as error:
+            raise PreconditionError(
+                "the MIDI port does not take or give messages any more",
+                why=f"{request.send} to {request.receive}: {error.strerror or error}",
+                next_step="see that the device is still there: ls /dev/snd/midi*",
+            ) from None
     if len(rtts) < request.count:
         remarks.warnings.append(f"{request.count - len(rtts)} of {request.count} did not come back")
     return bench.document(
@@ -118,7 +126,7 @@ def _time_all(
         arrived = _await(back, parser, (controller, value))
         if arrived:
             rtts.append((arrived - sent) / 1000)
-        elif not rtts and number + 1 >= _HOPELESS:
+        elif not rtts and number + 1 >= min(_HOPELESS, request.count):
             raise PreconditionError(
                 "no MIDI message comes back",
                 why=f"{number + 1} were sent to {request.send}, none arrived at {request.receive}",
@@ -180,13 +188,28 @@ def _open(path: Path) -> int:
         ) from None  # fmt: skip
 
 
+def is_jack_port(name: str) -> bool:
+    """Say whether a name is CLIENT:PORT of an audio graph, and not the path of a device."""
+    return ":" in name and not name.startswith(("/", "."))
+
+
+def raw_request(send: str, receive: str, count: int, interval_s: float) -> MidiRequest:
+    """Return a request for raw devices; one end that is not named is the other one.
+
+    Without both it is the first device there is. Raises PreconditionError.
+    """
+    out = Path(send or receive) if send or receive else find_port()
+    return MidiRequest(out, Path(receive) if receive else out, count, interval_s)
+
+
 def find_port(folder: Path = Path("/dev/snd")) -> Path:
     """Return the first raw MIDI port. Raises PreconditionError."""
     ports = sorted(folder.glob("midiC*D*")) if folder.is_dir() else []
     if not ports:
         raise PreconditionError(
             "there is no MIDI port", why=f"{folder} has no midiC*D*",
-            next_step="connect an interface, or make virtual ports: sudo modprobe snd-virmidi",
+            next_step="connect an interface, make virtual ports (sudo modprobe snd-virmidi), or "
+            "name ports of JACK with --send and --receive",
         )  # fmt: skip
     return ports[0]
 

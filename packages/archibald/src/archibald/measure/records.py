@@ -149,12 +149,17 @@ class ResourcesData(Record):
 
 
 class MidiData(Record):
-    """``measure midi``: round trips of notes through a loop."""
+    """``measure midi``: round trips of messages through a loop.
+
+    Where ``resolution_us`` is not 0, the smallest and the largest are exact, and those between are
+    known to within that interval.
+    """
 
     kind: Literal["midi"] = "midi"
     path: Text
     sent: Count
     rtts_us: tuple[Micros, ...]
+    resolution_us: Micros = 0.0
 
 
 class VirtualJitterRow(Record):

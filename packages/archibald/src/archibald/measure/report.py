@@ -8,7 +8,14 @@ from html import escape
 from archibald import __version__
 from archibald.measure.document import Figure, Run
 from archibald.measure.figures import figures_of
-from archibald.measure.forecast import LOADS, Forecast, assumptions, forecast, percent, worst_series
+from archibald.measure.forecast import (
+    LOADS,
+    Forecast,
+    assumptions,
+    forecast_at_setting,
+    percent,
+    worst_series,
+)
 from archibald.measure.plot import number
 from archibald.measure.records import JitterData, LatencyData
 from archibald.measure.report_parts import charts, forecast_chart
@@ -109,13 +116,12 @@ def forecasts(run: Run) -> list[Forecast]:
     """Return what a run predicts, from its worst series."""
     if not isinstance(run.data, JitterData):
         return []
-    rate = run.settings.get("rate")
-    known = isinstance(rate, int) and not isinstance(rate, bool) and 8000 <= rate <= 768000
-    return [forecast(worst_series(run.data), rate=int(rate) if known and rate else 48000)]
+    return [forecast_at_setting(worst_series(run.data), run.settings.get("rate"))]
 
 
 def _forecast(found: Forecast) -> Iterator[str]:
-    yield f"<h3>Prediction from {escape(found.series.name)}</h3>"
+    at = f" at {found.rate} Hz" if found.rate else ""
+    yield f"<h3>Prediction from {escape(found.series.name)}{at}</h3>"
     if found.refusal:
         yield f"<p class=warn>No prediction: {escape(found.refusal)}</p>"
         return
@@ -144,6 +150,8 @@ def markdown_report(runs: Sequence[Run], *, title: str = "Measurements") -> str:
     for run in runs:
         lines += [f"## {_plain(run.title)}", "", _plain(conditions(run)), ""]
         lines += [f"- warning: {_plain(text)}" for text in run.warnings]
+        # A table that follows a list without a gap belongs to its last item.
+        lines += [""] if run.warnings else []
         lines += ["| figure | value | unit | 95 % interval |", "|---|---:|---|---|"]
         lines += [
             f"| {_plain(one.title)} | {number(one.value)} | {one.unit} | {interval(one)} |"
@@ -161,7 +169,7 @@ def _forecast_lines(found: Forecast) -> Iterator[str]:
     if found.refusal:
         yield f"No prediction: {_plain(found.refusal)}"
         return
-    yield "P(at least one xrun in 10 min):"
+    yield f"P(at least one xrun in 10 min) at {found.rate} Hz:"
     yield ""
     yield "| quantum |" + "".join(f" DSP {100 * load:.0f} % |" for load in LOADS)
     yield "|---:|" + "---:|" * len(LOADS)

@@ -7,7 +7,7 @@ from functools import partial
 
 from archibald.measure.boot import measure_boot
 from archibald.measure.document import Kind, Run
-from archibald.measure.graph import find_graph
+from archibald.measure.graph import Graph
 from archibald.measure.jitter import JitterRequest, measure_jitter
 from archibald.measure.latency import LatencyRequest, measure_latency
 from archibald.measure.loads import default_loads, find_load
@@ -18,10 +18,11 @@ from archibald.measure.xruns import XrunRequest, measure_xruns
 
 
 def series(
-    bench: Bench, duration_s: int, server: str, jack_server: str
+    bench: Bench, duration_s: int, find_graph: Callable[[], Graph]
 ) -> Mapping[str, Callable[[], Run]]:
     """Return what to call for each kind; rest first, loads last.
 
+    ``find_graph`` is asked anew for each: a server may have come or gone.
     Latency is measured at the profile's smallest, own and largest quantum.
     """
     audio = bench.scene.profile.audio
@@ -29,12 +30,10 @@ def series(
     loads = tuple(find_load(name) for name in default_loads())
 
     def graph_latency() -> Run:
-        graph = find_graph(bench.scene.sight, server, jack_server)
-        return measure_latency(bench, graph, LatencyRequest(quanta))
+        return measure_latency(bench, find_graph(), LatencyRequest(quanta))
 
     def graph_xruns() -> Run:
-        graph = find_graph(bench.scene.sight, server, jack_server)
-        return measure_xruns(bench, graph, XrunRequest(duration_s))
+        return measure_xruns(bench, find_graph(), XrunRequest(duration_s))
 
     def first_port() -> Run:
         port = find_port()

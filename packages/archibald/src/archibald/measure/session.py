@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from archibald.errors import UsageError
+from archibald.errors import PreconditionError, UsageError
 from archibald.measure.document import (
     Kind,
     ProfileRecord,
@@ -22,7 +22,7 @@ from archibald.measure.document import (
     machine_record,
 )
 from archibald.measure.figures import figures_of
-from archibald.measure.records import Data
+from archibald.measure.records import Data, samples
 from archibald.profile.load import profile_digest
 from archibald.tune.model import Scene
 from archibald.vm.selftest.model import UnreadableError
@@ -75,7 +75,16 @@ class Bench:
         settings: Mapping[str, Setting],
         remarks: Notes,
     ) -> Run:
-        """Return the run document of what was measured."""
+        """Return the run document of what was measured.
+
+        Raises PreconditionError when that is nothing: such a file would be refused by everything
+        that reads it.
+        """
+        if not samples(data):
+            raise PreconditionError(
+                f"{kind.value} gave not one sample", why="nothing was kept",
+                next_step="measure longer, and look at what the programs print: --debug",
+            )  # fmt: skip
         scene = self.scene
         audio = scene.profile.audio
         return Run(

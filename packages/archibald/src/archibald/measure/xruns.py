@@ -22,10 +22,11 @@ from archibald.measure.dspload import busy, loaded
 from archibald.measure.graph import Graph, Jack, NoGraphError, PipeWire
 from archibald.measure.records import XrunData, XrunEvent, XrunNode
 from archibald.measure.session import Bench, Clock, Notes
+from archibald.measure.xrunstats import summarize
 from archibald.tune.live.model import Node
 
-#: Time between two looks at PipeWire's counters (s).
-LOOK_S = 0.5
+#: Time between two looks at PipeWire's counters (s), each of which takes a second.
+LOOK_S = 0.1
 
 #: The node that stands for the whole graph of a jackd.
 JACK_NODE = "jackd"
@@ -45,25 +46,37 @@ class XrunRequest:
 class Counters:
     """Per node what was missed since the first look. A node that was made anew counts from 0."""
 
-    last: dict[int, int] = field(default_factory=dict)
+    last: dict[int, int | None] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
     events: dict[int, list[XrunEvent]] = field(default_factory=dict)
     ran: set[int] = field(default_factory=set)
+    told_s: dict[int, float] = field(default_factory=dict)
+    #: How long before it was seen an event may have been, at most (s).
+    coarsest_s: float = 0.0
 
     def look(self, nodes: Sequence[Node], at_s: float) -> None:
-        """Take what pw-top shows at a moment."""
+        """Take what pw-top shows at a moment.
+
+        It shows 0 for a node of which it has no report (yet, or while nothing runs it): that says
+        nothing, and least of all that the counter went back.
+        """
         first = not self.names
         for node in nodes:
-            known = self.last.get(node.object_id)
-            if known is None or self.names[node.object_id] != node.name:
+            told = node.wait_share is not None
+            if self.names.get(node.object_id) != node.name:
                 # What a node missed before it was seen is not of this session.
-                known = node.errors if first else 0
                 self.names[node.object_id] = node.name
-            missed = node.errors - known
+                self.last[node.object_id] = None if first else 0
+            if not told:
+                continue
+            known = self.last[node.object_id]
+            missed = 0 if known is None else node.errors - known
             if missed > 0:
                 event = XrunEvent(at_s=round(at_s, 3), missed=missed)
                 self.events.setdefault(node.object_id, []).append(event)
-            self.last[node.object_id] = node.errors
+                since = at_s - self.told_s.get(node.object_id, at_s)
+                self.coarsest_s = max(self.coarsest_s, since)
+            self.last[node.object_id], self.told_s[node.object_id] = node.errors, at_s
             if node.state == "R" or missed > 0:
                 self.ran.add(node.object_id)
 
@@ -107,6 +120,7 @@ def measure_xruns(
             data = _count_pipewire(bench, graph, request, remarks, on_look)
         else:
             data = _count_jack(graph, request, on_look)
+    remarks.warnings += doubts(data)
     return bench.document(
         Kind.XRUNS,
         data,
@@ -120,6 +134,15 @@ def measure_xruns(
     )
 
 
+def doubts(data: XrunData) -> list[str]:
+    """Return for each node with dropouts why its rate may not hold; nothing where it does."""
+    found = [
+        (node.name, summarize(node.events, data.observed_s, resolution_s=data.resolution_s).doubt)
+        for node in data.nodes
+    ]
+    return [f"{name}: {doubt}" for name, doubt in found if doubt]
+
+
 def _count_pipewire(
     bench: Bench, graph: PipeWire, request: XrunRequest, remarks: Notes, on_look: OnLook
 ) -> XrunData:
@@ -128,7 +151,7 @@ def _count_pipewire(
             priority = bench.scene.profile.audio.data_loop_priority
             count = stack.enter_context(loaded(graph, request.dsp_load, priority))
             remarks.notes.append(f"load: {count} second-order filters of PipeWire's filter-chain")
-        graph.require_driver()
+        quantum, rate = graph.running_period()
         counters, shares, looks = Counters(), [], 0
         counters.look(nodes := graph.nodes(), 0.0)
         started = time.monotonic()
@@ -139,7 +162,6 @@ def _count_pipewire(
             counters.look(nodes, elapsed)
             shares += [used.share for used in [busy(nodes)] if used]
             on_look(elapsed, counters.missed)
-        quantum, rate = graph.period()
     running = busy(nodes)
     load = min(1.0, statistics.median(shares)) if shares else 0.0
     if request.dsp_load is not None and abs(load - request.dsp_load) > 0.1:
@@ -153,7 +175,7 @@ def _count_pipewire(
         rate=running.rate if running else rate,
         dsp_load=load,
         observed_s=elapsed,
-        resolution_s=round(elapsed / max(1, looks), 3),
+        resolution_s=round(max(elapsed / max(1, looks), counters.coarsest_s), 3),
         nodes=counters.nodes(),
     )
 

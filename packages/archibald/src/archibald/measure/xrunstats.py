@@ -195,9 +195,30 @@ class XrunSummary:
     @property
     def poisson(self) -> bool | None:
         """May it be a Poisson process? None: too few dropouts to tell."""
-        tests = [test for test in (self.fano, self.gaps) if test]
-        # Two tests, so each gets half of the error (Bonferroni).
-        return all(test.p >= ALPHA / 2 for test in tests) if tests else None
+        return None if self.poisson_p is None else self.poisson_p >= ALPHA
+
+    @property
+    def poisson_p(self) -> float | None:
+        """How often a Poisson process shows as much in one of both tests (Bonferroni)."""
+        tests = [test.p for test in (self.fano, self.gaps) if test]
+        return min(1.0, len(tests) * min(tests)) if tests else None
+
+    @property
+    def doubt(self) -> str:
+        """Why rate and P(none) may not hold, "" where they do."""
+        if not self.clusters or self.poisson:
+            return ""
+        if self.fano is None or self.gaps is None or self.poisson_p is None:
+            return (
+                f"{len(self.clusters)} dropouts do not tell whether they are a Poisson process, "
+                "which rate and P(none in 10 min) take for granted"
+            )
+        manner = "in bursts" if self.fano.statistic > 1 else "too regularly"
+        return (
+            f"dropouts come {manner} for a Poisson process (Fano factor {self.fano.statistic:.2f}, "
+            f"p = {self.fano.p:.2g}; gaps p = {self.gaps.p:.2g}): neither the interval of the rate "
+            "nor P(none in 10 min) holds"
+        )
 
 
 def summarize(

@@ -102,6 +102,9 @@ def test_missed_wake_ups_are_counted_from_the_first_look():
     assert snapshot(later, first, first).xruns[47] == 3
     # A node that is new has its own count, which is no news.
     assert snapshot(later, None, Raw()).xruns[47] == 0
+    # pw-top had no report of it yet, and showed 0.
+    silent = [replace(node, wait_share=None, errors=0) for node in first.nodes]
+    assert snapshot(later, None, Raw(nodes=silent)).xruns[47] == 0
 
 
 def test_without_a_graph_the_settings_count():

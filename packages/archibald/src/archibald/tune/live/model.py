@@ -172,7 +172,10 @@ class Snapshot:
 def snapshot(raw: Raw, before: Raw | None = None, first: Raw | None = None) -> Snapshot:
     """Return the snapshot of what was read, against the look before and the first one."""
     driver = _busiest_driver(raw.nodes)
-    counted = {node.object_id: node.errors for node in (first or raw).nodes}
+    # Of a node without a report pw-top shows 0, which is not its counter.
+    counted = {
+        node.object_id: node.errors for node in (first or raw).nodes if node.wait_share is not None
+    }
     waits = [n.wait_us for n in raw.nodes if n.follower and n.running and n.wait_us is not None]
     return Snapshot(
         quantum=driver.quantum if driver else _number(raw.settings, "clock.quantum"),
