@@ -26,14 +26,16 @@ from archibald.measure.records import LatencyData, MidiData, XrunData
 from archibald.measure.session import Bench
 from archibald.measure.xruns import XrunRequest, measure_xruns
 
-from .test_pipewire import Studio, core_tree, pytestmark, studio, wait_for  # noqa: F401 - fixtures
+from .studio import NEEDS_ROOT, Studio, wait_for
+
+pytestmark = [pytest.mark.vm, NEEDS_ROOT]
 
 #: What is not in an image: programs of this host that run in the image's PipeWire.
 GUESTS = ("jack_iodelay", "jack_midi_latency_test")
 
 
 @pytest.fixture
-def graph(studio: Studio) -> PipeWire:  # noqa: F811
+def graph(studio: Studio) -> PipeWire:
     """The PipeWire of the image, with programs of this host in it."""
     for name in GUESTS:
         found = shutil.which(name)
@@ -48,7 +50,7 @@ def graph(studio: Studio) -> PipeWire:  # noqa: F811
 
 
 @pytest.fixture
-def passing_on(studio: Studio, graph: PipeWire, tmp_path: Path) -> Callable[[int, float], None]:  # noqa: F811
+def passing_on(studio: Studio, graph: PipeWire, tmp_path: Path) -> Callable[[int, float], None]:
     """Put a client into the graph that passes sound and MIDI on: after so many frames, so loud."""
     shutil.copy(build(tmp_path), studio.root / "usr/bin/archibald-client")
 
@@ -60,7 +62,7 @@ def passing_on(studio: Studio, graph: PipeWire, tmp_path: Path) -> Callable[[int
     return start
 
 
-def test_a_loop_through_a_null_sink_is_one_quantum(studio: Studio, graph: PipeWire):  # noqa: F811
+def test_a_loop_through_a_null_sink_is_one_quantum(studio: Studio, graph: PipeWire):
     bench = Bench(studio.scene(), "test")
     with pytest.raises(NoGraphError, match="cannot be asked"):
         graph.period()
@@ -81,7 +83,7 @@ def test_a_loop_through_a_null_sink_is_one_quantum(studio: Studio, graph: PipeWi
     assert graph.period() == (256, 48000)
 
 
-def test_the_quantum_is_what_a_player_asks_for(studio: Studio, graph: PipeWire):  # noqa: F811
+def test_the_quantum_is_what_a_player_asks_for(studio: Studio, graph: PipeWire):
     """Not the one of the settings, which nothing runs at."""
     studio.serve(realtime=True)
     studio.play()
@@ -93,7 +95,7 @@ def test_the_quantum_is_what_a_player_asks_for(studio: Studio, graph: PipeWire):
 
 
 @pytest.mark.parametrize(("delay", "gain"), [(1000, 1.0), (37, -1.0)])
-def test_a_known_delay_is_found(studio: Studio, graph: PipeWire, passing_on, delay, gain):  # noqa: F811
+def test_a_known_delay_is_found(studio: Studio, graph: PipeWire, passing_on, delay, gain):
     studio.serve(realtime=True)
     studio.play()
     passing_on(delay, gain)
@@ -107,7 +109,7 @@ def test_a_known_delay_is_found(studio: Studio, graph: PipeWire, passing_on, del
 
 
 def test_midi_through_the_graph_takes_what_was_injected(
-    studio: Studio, graph: PipeWire, passing_on,  # noqa: F811
+    studio: Studio, graph: PipeWire, passing_on,
 ):  # fmt: skip
     studio.serve(realtime=True)
     studio.play()
@@ -121,7 +123,7 @@ def test_midi_through_the_graph_takes_what_was_injected(
     assert any(frames == pytest.approx(quantum + 100, abs=1) for quantum in (64, 256)), frames
 
 
-def test_provoked_xruns_are_those_of_the_client(studio: Studio, graph: PipeWire):  # noqa: F811
+def test_provoked_xruns_are_those_of_the_client(studio: Studio, graph: PipeWire):
     studio.serve(realtime=True)
     player = studio.play()
 
@@ -142,7 +144,7 @@ def test_provoked_xruns_are_those_of_the_client(studio: Studio, graph: PipeWire)
     assert sum(during) >= 100, events
 
 
-def test_a_known_load_is_put_on_the_graph(studio: Studio, graph: PipeWire):  # noqa: F811
+def test_a_known_load_is_put_on_the_graph(studio: Studio, graph: PipeWire):
     studio.serve(realtime=True)
     run = measure_xruns(Bench(studio.scene(), "test"), graph, XrunRequest(4, 0.3))
     assert isinstance(run.data, XrunData)
