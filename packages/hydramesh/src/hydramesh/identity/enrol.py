@@ -149,6 +149,17 @@ def answer(authority: Authority, request: bytes, now: float) -> tuple[bytes, boo
         return failure(error), authority.ledger
 
 
+def renewal_only(request: bytes) -> bytes:
+    """The request itself, if it asks for a renewal: the only kind that comes over the trunk."""
+    try:
+        kind = enrol_pb2.EnrolRequest.FromString(request).WhichOneof("kind")
+    except DecodeError:
+        kind = None
+    if kind != "renew":
+        raise MessageMalformed("a request over the trunk is not one for a renewal")
+    return request
+
+
 def failure(error: HydraMeshError) -> bytes:
     """An error as a reply."""
     told = enrol_pb2.Failure(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from hydramesh.errors import (
@@ -216,9 +216,18 @@ def gates_of(realm: Realm) -> tuple[Endpoint, ...]:
 
 
 async def renew(
-    state: State, realm: Realm, endpoints: Sequence[str], now: float
+    state: State,
+    realm: Realm,
+    endpoints: Sequence[str],
+    now: float,
+    *,
+    through: Callable[[bytes], Awaitable[bytes | None]] | None = None,
 ) -> tuple[Realm, float]:
-    """Get the next certificate; the realm, and the authority's clock minus ours in seconds."""
+    """Get the next certificate; the realm, and the authority's clock minus ours in seconds.
+
+    ``through`` hands a request on to the authority by way of other members and returns its answer;
+    None means that the authority has a link to us, or that nobody can hand anything on.
+    """
     if realm.authority is not None:
         ledger, member = books.renew(
             realm.authority.ledger, realm.certificate.public_key, now, tuple(endpoints)
@@ -228,15 +237,18 @@ async def renew(
         skew = 0.0
     else:
         pinned = certs.pin(realm.ca_der)
-        greeting, data = await gate.ask(
-            gates_of(realm),
-            pinned,
-            lambda _: enrol.renew_request(realm.key, pinned, endpoints, now),
-        )
+        request = enrol.renew_request(realm.key, pinned, endpoints, now)
+        # The proof is in the request and in the answer: whoever hands them on can change neither.
+        handed_on = await through(request) if through is not None else None
+        if handed_on is not None:
+            data, skew = handed_on, 0.0
+        else:
+            greeting, data = await gate.ask(gates_of(realm), pinned, lambda _: request)
+            skew = greeting.skew_s
         certificate, roster = enrol.read_reply(
             data, realm.ca_der, realm.certificate.public_key, now
         )
-        realm, skew = with_roster(state, realm, roster.signed), greeting.skew_s
+        realm = with_roster(state, realm, roster.signed)
     state.write("node.crt", certs.pem(certificate.der))
     return replace(realm, certificate=certificate), skew
 

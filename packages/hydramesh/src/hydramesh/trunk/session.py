@@ -20,6 +20,7 @@ import zenoh
 from zenoh.handlers import Callback
 
 from hydramesh.errors import TrunkRefused
+from hydramesh.trunk import queries
 
 QUERY_TIMEOUT_S = 3.0
 _REFUSAL_WAIT_S = 5.0
@@ -142,6 +143,20 @@ class Session:
             return None
 
         return await asyncio.to_thread(first)
+
+    async def fetch(
+        self, topic: str, payload: bytes, limit: int, *, bulk: bool = False, timeout_s: float = 3.0
+    ) -> bytes | None:
+        """Ask with a payload, without a thread; see :func:`hydramesh.trunk.queries.fetch`."""
+        return await queries.fetch(
+            self._session, topic, payload, limit, bulk=bulk, timeout_s=timeout_s
+        )
+
+    def answer(
+        self, topic: str, limit: int, reply: Callable[[bytes], bytes], *, in_loop: bool = False
+    ) -> None:
+        """Answer such questions; see :func:`hydramesh.trunk.queries.answer`."""
+        self._declared.append(queries.answer(self._session, topic, limit, reply, in_loop=in_loop))
 
     def links(self) -> list[TrunkLink]:
         """The links that are up."""
