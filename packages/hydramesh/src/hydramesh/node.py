@@ -135,7 +135,7 @@ class Node:
         probes.serve(self._session, own)
         if self.realm.authority is not None:
             limit = enrol.MAX_REQUEST_BYTES
-            self._session.answer(f"{own}/renew", limit, self._handle_renewal, in_loop=True)
+            self._session.answer(f"{own}/renew", limit, self._handle_renewal, where="loop")
 
     async def _open_gate(self) -> None:
         path = self.state.root / "gate.sock"

@@ -40,14 +40,20 @@ class NotHere(Exception):
     """Namespaces cannot be made here; the text says why."""
 
 
-def ip(*argv: object) -> None:
-    """Run ``ip``; raises ``NotHere`` with what it said."""
+def run(*argv: object) -> None:
+    """Run a command; raises ``NotHere`` with what it said."""
+    words = list(map(str, argv))
     try:
-        subprocess.run(["ip", *map(str, argv)], check=True, capture_output=True, text=True)
+        subprocess.run(words, check=True, capture_output=True, text=True)
     except OSError as error:
-        raise NotHere(f"ip cannot be run: {error}") from None
+        raise NotHere(f"{words[0]} cannot be run: {error}") from None
     except subprocess.CalledProcessError as error:
-        raise NotHere(f"ip {' '.join(map(str, argv))}: {error.stderr.strip()}") from None
+        raise NotHere(f"{' '.join(words)}: {error.stderr.strip()}") from None
+
+
+def ip(*argv: object) -> None:
+    """Run ``ip``."""
+    run("ip", *argv)
 
 
 def until(test: Callable[[], bool], patience_s: float, what: Callable[[], str] = str) -> float:
@@ -181,6 +187,15 @@ class Lab:
         ip(*rule, "del", "pref", 0)
         filtered = ["iif", "hm0", "ipproto", "tcp", "dport", PORT]
         ip(*rule, "add", "pref", 5, *filtered, "blackhole")
+
+    def slow(self, machine: Machine, mbit_per_s: float) -> None:
+        """Give a machine a line of so many megabit a second in each direction.
+
+        Its queue holds 100 ms, as that of a modem does.
+        """
+        shape = ["root", "tbf", "rate", f"{mbit_per_s}mbit", "burst", "16kb", "latency", "100ms"]
+        run("tc", "-n", machine.space, "qdisc", "replace", "dev", "hm0", *shape)
+        run("tc", "-n", self.hub, "qdisc", "replace", "dev", f"p{machine.number}", *shape)
 
     # -- machines ----------------------------------------------------------------------------------
 

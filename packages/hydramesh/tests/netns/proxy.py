@@ -20,7 +20,7 @@ import random
 import sys
 
 SEGMENT = 1448
-MOST_HELD = 256
+MOST_HELD = 32
 
 
 def stall_s(rng: random.Random, loss: float, delay_s: float) -> float:

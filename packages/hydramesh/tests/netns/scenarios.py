@@ -112,3 +112,14 @@ def shaken(lab: Lab, nodes: list[Machine], for_s: float) -> Figures:
     again = lab.whole(nodes)
     rtts = [each.rtt_ms for node in nodes for each in node.peers().values()]
     return {"share_whole": whole / looks, "whole_again": again, "median_rtt_ms": median(rtts)}
+
+
+def pulled(lab: Lab, one: Machine, other: Machine, mbit_per_s: float, chunks: int) -> Figures:
+    """Chunks are pulled over a slow line: heartbeats have to get through beside them."""
+    lab.slow(other, mbit_per_s)
+    result = one.echo(other, chunks)
+    return {
+        "mb_per_s": result.mb_per_s,
+        "loaded_median_ms": result.loaded.median,
+        "loaded_most_ms": result.loaded.most,
+    }

@@ -70,7 +70,10 @@ def test_two_behind_nat_meet_through_a_relay(lab):
 
 
 def test_every_fifth_segment_is_lost(lab):
-    """50 ms one way and every fifth segment lost: slow, sometimes silent, never split for good."""
+    """50 ms one way and every fifth segment lost: slow, sometimes silent, never split for good.
+
+    Nothing long is pulled: TCP carries some kilobytes a second on such a way.
+    """
     nodes = [lab.add(name) for name in ("anna", "bert", "carl")]
     for each in nodes:
         each.behind(delay_ms=50, loss=0.2)
@@ -83,4 +86,11 @@ def test_every_fifth_segment_is_lost(lab):
     found = scenarios.shaken(lab, nodes, 15.0)
     assert found["median_rtt_ms"] > 90
     assert found["share_whole"] > 0.3
-    assert first.echo(others[0], chunks=1).chunks == 1
+
+
+def test_heartbeats_get_through_beside_chunks_on_a_slow_line(lab):
+    anna, bert = lab.realm(["anna", "bert"])
+    lab.settled([anna, bert])
+    found = scenarios.pulled(lab, anna, bert, 10, 6)
+    assert 0.3 < found["mb_per_s"] < 1.3
+    assert "dead" not in anna.peer.log() + bert.peer.log()

@@ -39,7 +39,7 @@ def noise() -> tuple[bytes, bytes]:
 def serve(session: Session, prefix: str) -> None:
     """Answer the measurements of others."""
     session.answer(f"{prefix}/echo", _MAX_ECHO, lambda asked: asked)
-    session.answer(f"{prefix}/noise", 0, lambda _: noise()[0])
+    session.answer(f"{prefix}/noise", 0, lambda _: noise()[0], where="thread")
 
 
 def percentile(values: Sequence[float], share: float) -> float:

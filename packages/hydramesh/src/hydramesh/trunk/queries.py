@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import zenoh
 from zenoh.handlers import Callback
@@ -17,6 +17,7 @@ from zenoh.handlers import Callback
 from hydramesh.errors import HydraMeshError
 
 ANSWER_S = 3.0
+Where = Literal["here", "thread", "loop"]
 
 
 async def fetch(
@@ -71,9 +72,13 @@ def answer(
     limit: int,
     reply: Callable[[bytes], bytes],
     *,
-    in_loop: bool = False,
+    where: Where = "here",
 ) -> Any:
-    """Answer questions for a topic; ``reply`` runs in a thread of Zenoh, or in the event loop.
+    """Answer questions for a topic.
+
+    ``where`` is the thread that makes and sends the answer. ``here``: Zenoh's own, which receives
+    nothing from that link meanwhile, not even heartbeats: for what is short and at hand only.
+    ``thread``: one of this topic's own, for what is long. ``loop``: the event loop.
 
     Questions that are too long, and those that ``reply`` refuses by a named error, stay unanswered.
     """
@@ -91,5 +96,5 @@ def answer(
         if not loop.is_closed():
             loop.call_soon_threadsafe(on_query, query)
 
-    work = hand_on if in_loop else on_query
-    return session.declare_queryable(topic, Callback(work, indirect=False))
+    work = hand_on if where == "loop" else on_query
+    return session.declare_queryable(topic, Callback(work, indirect=where == "thread"))

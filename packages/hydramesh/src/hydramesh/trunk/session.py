@@ -61,6 +61,8 @@ def zenoh_settings(files: Files, listen_port: int, line_ports: list[int]) -> dic
             "link": {
                 "tx": {"lease": 4000, "keep_alive": 4},
                 "tls": {
+                    # Short queues: see the switchboard.
+                    "so_sndbuf": 48 << 10,
                     "root_ca_certificate": str(files.ca),
                     "listen_private_key": str(files.key),
                     "listen_certificate": str(files.certificate),
@@ -153,10 +155,15 @@ class Session:
         )
 
     def answer(
-        self, topic: str, limit: int, reply: Callable[[bytes], bytes], *, in_loop: bool = False
+        self,
+        topic: str,
+        limit: int,
+        reply: Callable[[bytes], bytes],
+        *,
+        where: queries.Where = "here",
     ) -> None:
         """Answer such questions; see :func:`hydramesh.trunk.queries.answer`."""
-        self._declared.append(queries.answer(self._session, topic, limit, reply, in_loop=in_loop))
+        self._declared.append(queries.answer(self._session, topic, limit, reply, where=where))
 
     def links(self) -> list[TrunkLink]:
         """The links that are up."""
