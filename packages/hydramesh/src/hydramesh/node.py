@@ -341,7 +341,8 @@ class Node:
 
     def _unwelcome(self, nid: str, now: float) -> bool:
         entry = self.realm.roster.entries.get(nid)
-        return (entry is not None and entry.revoked) or self.failures.cuts(nid, now)
+        expelled = entry is not None and bool(entry.revoked)
+        return expelled or self.failures.cuts(nid, now)
 
     async def _tick_forever(self) -> None:
         count = 0
@@ -387,9 +388,10 @@ class Node:
             return False
         try:
             endpoints = [str(each) for each in self.endpoints]
-            realm, self.skew_s = await realms.renew(
-                self.state, self.realm, endpoints, time.time(), through=self._by_way_of_others()
+            realm, skew_s = await realms.renew(
+                self.state, self.realm, endpoints, time.time(), through=self._over_the_trunk()
             )
+            self.skew_s = self.skew_s if skew_s is None else skew_s
         except HydraMeshError as error:
             self.problems["renewal"] = f"the certificate was not renewed: {error.what}"
             log.warning("%s (%s)", self.problems["renewal"], error.why)
@@ -398,11 +400,11 @@ class Node:
         self.take(realm)
         return True
 
-    def _by_way_of_others(self) -> Callable[[bytes], Awaitable[bytes | None]] | None:
-        """How the authority is asked that is heard, but has no link to us: it may be behind NAT."""
+    def _over_the_trunk(self) -> Callable[[bytes], Awaitable[bytes | None]] | None:
+        """How the authority is asked while it is heard, by whatever way."""
         session = self._session
         owner = next((e.nid for e in self.realm.roster.entries.values() if e.authority), "")
-        if session is None or owner in self.links or not self.membership.status(owner).reachable:
+        if session is None or not self.membership.status(owner).reachable:
             return None
         topic = self._topic(f"rpc/{owner}/renew")
         return lambda request: session.fetch(topic, request, 2 * MAX_ROSTER_BYTES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from packages.hydramesh.tests.netns import scenarios
-from packages.hydramesh.tests.netns.lab import NotHere, laboratory
+from packages.hydramesh.tests.netns.lab import NotHere, laboratory, wait_for
 
 pytestmark = pytest.mark.slow
 #: Targets are 1.5 s, 2 s and 3 s (bench/healing.py measures); here a busy machine may be slower.
@@ -50,16 +50,21 @@ def test_one_direction_is_lost(lab):
     assert found["healed"] < HEALED_S
 
 
-def test_two_behind_nat_meet_through_a_relay(lab):
-    anna, bert, carl = lab.realm(["anna", "bert", "carl"])
-    anna.peer.ok("relay", "on", "--advertise", f"{anna.address}:50051")
-    for hidden in (bert, carl):
+def hide(lab, nodes):
+    """Put nodes behind NAT: nobody can dial them from now on."""
+    for hidden in nodes:
         hidden.kill()
         lab.no_way_in(hidden)
-    for hidden in (bert, carl):
+    for hidden in nodes:
         hidden.start()
-    lab.whole([anna, bert, carl])
-    lab.settled([anna, bert, carl])
+
+
+def test_two_behind_nat_meet_through_a_relay(lab):
+    anna, bert, carl = nodes = lab.realm(["anna", "bert", "carl"])
+    anna.peer.ok("relay", "on", "--advertise", f"{anna.address}:50051")
+    hide(lab, [bert, carl])
+    lab.whole(nodes)
+    lab.settled(nodes)
     seen = bert.peers()
     assert seen["anna"].linked
     assert seen["anna"].relay
@@ -67,6 +72,18 @@ def test_two_behind_nat_meet_through_a_relay(lab):
     assert [each["name"] for each in carl.peer.ok("relay")["relays"]] == ["anna"]
     result = bert.echo(carl)
     assert (result.chunks, result.linked, result.idle.lost) == (4, False, 0)
+
+
+def test_an_authority_behind_nat_renews_certificates(lab):
+    anna, bert, carl = nodes = lab.realm(["anna", "bert", "carl"], life="40s")
+    bert.peer.ok("relay", "on")
+    hide(lab, [anna, carl])
+    lab.whole(nodes)
+    for each in nodes:
+        wait_for(lambda e=each: "the certificate was renewed" in e.peer.log(), lab.log)
+    lab.whole(nodes)
+    assert not carl.peers()["anna"].linked
+    assert carl.peer.ok("status")["problems"] == []
 
 
 def test_every_fifth_segment_is_lost(lab):

@@ -222,11 +222,11 @@ async def renew(
     now: float,
     *,
     through: Callable[[bytes], Awaitable[bytes | None]] | None = None,
-) -> tuple[Realm, float]:
+) -> tuple[Realm, float | None]:
     """Get the next certificate; the realm, and the authority's clock minus ours in seconds.
 
-    ``through`` hands a request on to the authority by way of other members and returns its answer;
-    None means that the authority has a link to us, or that nobody can hand anything on.
+    ``through`` asks the authority over the trunk, which works behind NAT as well, and returns its
+    answer or None; clocks are not compared then. Without an answer the gate is tried.
     """
     if realm.authority is not None:
         ledger, member = books.renew(
@@ -234,14 +234,14 @@ async def renew(
         )
         certificate = certs.read_node(realm.authority.certify(member, now), realm.ca_der)
         realm = keep_books(state, realm, ledger, now)
-        skew = 0.0
+        skew: float | None = 0.0
     else:
         pinned = certs.pin(realm.ca_der)
         request = enrol.renew_request(realm.key, pinned, endpoints, now)
-        # The proof is in the request and in the answer: whoever hands them on can change neither.
+        # The proofs are in the request and in the answer: who hands them on can change neither.
         handed_on = await through(request) if through is not None else None
         if handed_on is not None:
-            data, skew = handed_on, 0.0
+            data, skew = handed_on, None
         else:
             greeting, data = await gate.ask(gates_of(realm), pinned, lambda _: request)
             skew = greeting.skew_s
