@@ -50,6 +50,8 @@ class Settings:
     better_by: float = 0.2
     dwell_s: float = 10.0
     settle_s: float = 1.0
+    drop_dead_s: float = 0.5
+    """So long after its node is dead a link is taken down, for the trunk to find another way."""
     dial_timeout_s: float = 3.0
     dial_backoff_s: float = 0.25
     dial_backoff_max_s: float = 2.0

@@ -215,7 +215,7 @@ class Wiring:
         found: list[Dial | HangUp] = []
         for node, link in self.links.items():
             silent_since = max(link.since, peers[node].shown_since if node in peers else 0.0)
-            if node not in alive and now - silent_since >= self.settings.settle_s:
+            if node not in alive and now - silent_since >= self.settings.drop_dead_s:
                 found.append(HangUp(node))
         return found
 
