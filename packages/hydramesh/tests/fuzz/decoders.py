@@ -51,6 +51,10 @@ class _Realm:
         self.request = enrol.admit_request(
             self.key, SECRET, self.pin, "laptop", ["10.0.0.1:5", "[::1]:7"], NOW
         )
+        self.others = (
+            enrol.renew_request(self.key, self.pin, ["10.0.0.1:5"], NOW),
+            enrol.leave_request(self.key, self.pin, NOW),
+        )
         self.reply, _ = enrol.answer(self.made, self.request, NOW)
         own = certs.new_key()
         self.leaf = certs.sign_node(
@@ -189,7 +193,7 @@ def _identity(realm: _Realm) -> list[Decoder]:
             _text(invites.parse_endpoint),
             [b"10.0.0.1:5", b"[fe80::1]:65535", b"studio.example:50051"],
         ),
-        Decoder("request", realm.answer, [realm.request]),
+        Decoder("request", realm.answer, [realm.request, *realm.others]),
         Decoder("signed request", realm.answer_signed, [b"laptop" + b" " * 14 + b"10.0.0.1:5"]),
         Decoder("greeting", realm.hello, [enrol.hello(realm.made, NOW)]),
         Decoder("greeting's certificate", realm.hello_leaf, [realm.leaf, realm.der]),

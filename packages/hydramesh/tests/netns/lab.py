@@ -185,7 +185,7 @@ class Lab:
         rule = ["-n", machine.space, "rule"]
         ip(*rule, "add", "pref", 10, "lookup", "local")
         ip(*rule, "del", "pref", 0)
-        filtered = ["iif", "hm0", "ipproto", "tcp", "dport", PORT]
+        filtered = ["dev", "hm0", "ipproto", "tcp", "dport", PORT]
         ip(*rule, "add", "pref", 5, *filtered, "blackhole")
 
     def slow(self, machine: Machine, mbit_per_s: float) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from packages.hydramesh.tests.identity.test_identity import NOW, authority, node
 
 from hydramesh import errors
-from hydramesh.identity import certs
+from hydramesh.identity import certs, enrol
 from hydramesh.membership.model import Claim, Heartbeat, Neighbour, Report, Status
 from hydramesh.trunk import envelope
 from hydramesh.trunk.clienthello import NotTls, server_name
@@ -121,6 +121,17 @@ def test_a_claim_cannot_be_anything(claim):
     body = envelope.encode_beat(replace(BEAT, claim=claim), NOW, 1, ())
     with pytest.raises(errors.MessageMalformed):
         envelope.decode_beat(body, NID)
+
+
+@pytest.mark.parametrize("time", [float("inf"), float("-inf"), float("nan")])
+def test_a_time_is_a_number(time):
+    with pytest.raises(errors.MessageMalformed):
+        envelope.decode_beat(envelope.encode_beat(BEAT, time, 1, ()), NID)
+    with pytest.raises(errors.MessageMalformed):
+        enrol.check_skew(time, NOW, "the authority")
+    reply, _ = enrol.answer(MADE, enrol.renew_request(KEY, certs.pin(MADE.ca_der), [], time), NOW)
+    with pytest.raises(errors.MessageMalformed):
+        enrol.read_farewell(reply, MADE.ca_der)
 
 
 @given(st.binary(max_size=500))

@@ -6,6 +6,7 @@ key, so that nobody can have another one's key certified. Renewal is proved by t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -182,6 +183,8 @@ def _check_proof(public_key: bytes, proof: bytes, message: bytes) -> None:
 def check_skew(theirs: float, ours: float, whose: str) -> None:
     """Refuse when two clocks differ by more than certificates allow for."""
     skew = theirs - ours
+    if not math.isfinite(skew):
+        raise MessageMalformed(f"the time that {whose} tells is none")
     if abs(skew) <= SKEW_LIMIT_S:
         return
     raise ClockSkew(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -145,6 +146,8 @@ def decode_beat(body: bytes, nid: str) -> Beat:
         raise MessageMalformed(f"a heartbeat of {nid} names another node")
     if len(said.neighbours) > MAX_NEIGHBOURS or len(said.reports) > MAX_REPORTS:
         raise MessageTooLarge(f"a heartbeat of {nid} is too long")
+    if not math.isfinite(said.time):
+        raise MessageMalformed(f"a heartbeat of {nid} tells a time that is none")
     beat = Heartbeat(
         node=nid,
         instance=_count(said.instance),
