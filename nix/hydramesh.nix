@@ -21,7 +21,7 @@ let
   confinement = ''
     abi <abi/4.0>,
     include <tunables/global>
-    ${cfg.package}/bin/hydramesh {
+    ${cfg.package}/bin/hydrameshd {
       include <abstractions/base>
       include <abstractions/nameservice>
       include <abstractions/ssl_certs>
@@ -134,7 +134,8 @@ in
         # The path of the configuration stays the same when its content changes.
         restartTriggers = lib.mkIf (!ownFile) [ generated ];
         serviceConfig = {
-          ExecStart = "${cfg.package}/bin/hydramesh serve --config ${toString cfg.configFile}";
+          Type = "notify";
+          ExecStart = "${cfg.package}/bin/hydrameshd --config ${toString cfg.configFile}";
           DynamicUser = true;
           # Reads and writes the sample library.
           SupplementaryGroups = [ "audio" ];

@@ -14,7 +14,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from hydramesh import __version__, views
+from hydramesh import __version__, operations, views
 from hydramesh.config import Config
 from hydramesh.errors import HydraMeshError, NoRealm, StateUnsafe
 from hydramesh.identity import realm as realms
@@ -240,6 +240,7 @@ async def serve(daemon: Daemon, path: Path) -> grpc.aio.Server:
     server = grpc.aio.server()
     add: Any = control_pb2_grpc.add_ControlServicer_to_server
     add(ControlService(daemon), server)
+    operations.add_to(server, daemon)
     server.add_insecure_port(f"unix:{path}")
     await server.start()
     return server

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from hydramesh import __version__, config
+from hydramesh import __version__, config, systemd
 from hydramesh.config import Config
 from hydramesh.control import Daemon, serve, socket_path
 from hydramesh.errors import DuplicateNode, HydraMeshError
@@ -27,10 +27,13 @@ async def run(state: State, settings: Config) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
     server = await serve(daemon, path)
+    # Ready is who can be asked: how it goes with the realm is an answer, too.
+    systemd.notify("READY=1")
     try:
         await daemon.start_node()
         await _until(ended, daemon)
     finally:
+        systemd.notify("STOPPING=1")
         await server.stop(0.5)
         path.unlink(missing_ok=True)
         await daemon.stop_node()
@@ -54,17 +57,22 @@ async def _until(ended: asyncio.Event, daemon: Daemon) -> None:
 @click.command(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96},
     epilog="\b\nExamples:\n  hydrameshd\n"
-    "  hydrameshd --state ~/mesh --config ~/mesh.json --verbose",
+    "  hydrameshd --state ~/mesh --config ~/mesh.json --verbose\n"
+    "  hydrameshd --unit > /etc/systemd/system/hydramesh.service",
 )
 @click.version_option(__version__, prog_name="hydrameshd")
 @click.option("--state", "state_dir", type=click.Path(path_type=Path), help="State directory.")
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="Configuration.")
 @click.option("-v", "--verbose", is_flag=True, help="Log dialling as well.")
-def command(state_dir: Path | None, config_file: Path | None, verbose: bool) -> None:
+@click.option("--unit", is_flag=True, help="Print a unit for systemd that runs this program.")
+def command(state_dir: Path | None, config_file: Path | None, verbose: bool, unit: bool) -> None:
     """Run this node of the mesh in the foreground.
 
     Without a realm it opens no port and waits for `hydramesh init` or `hydramesh join`.
     """
+    if unit:
+        click.echo(systemd.unit([_program()]), nl=False)
+        return
     logging.basicConfig(
         level=logging.DEBUG if verbose else logging.INFO, format="%(levelname)s %(message)s"
     )
@@ -79,6 +87,12 @@ def command(state_dir: Path | None, config_file: Path | None, verbose: bool) -> 
     state = State(root)
     with state.locked():
         asyncio.run(run(state, settings))
+
+
+def _program() -> str:
+    """This program, as a path that systemd can start."""
+    found = Path(sys.argv[0]).absolute()
+    return str(found) if found.name == "hydrameshd" else systemd.PROGRAM
 
 
 def main() -> None:

@@ -6,14 +6,14 @@ import asyncio
 import contextlib
 import logging
 import secrets
-import socket
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from hydramesh.config import Config
-from hydramesh.errors import HydraMeshError, InvalidArgument, PortTaken
+from hydramesh.errors import HydraMeshError, InvalidArgument, TooManyRequests, Unreachable
+from hydramesh.failures import Failures
 from hydramesh.identity import enrol
 from hydramesh.identity import realm as realms
 from hydramesh.identity.gate import GateServer
@@ -32,7 +32,9 @@ from hydramesh.membership.model import (
     Heartbeat,
     Send,
 )
-from hydramesh.trunk.addresses import own_addresses
+from hydramesh.standing import Standing
+from hydramesh.trunk import probes
+from hydramesh.trunk.addresses import free_port, own_addresses
 from hydramesh.trunk.envelope import Opener, decode_beat, encode_beat, seal
 from hydramesh.trunk.session import Files, Session, TrunkLink, check_door, zenoh_settings
 from hydramesh.trunk.switchboard import Switchboard
@@ -44,6 +46,9 @@ _LINKS_EVERY = 2
 #: Every fourth heartbeat carries the certificate, so that a newcomer waits a second at most.
 _CERTIFICATE_EVERY = 4
 _RETRY_S = 60.0
+_CALL_EVERY_S = 2.0
+#: So long a renewed session waits for its links before the old one closes.
+_MOVE_S = 3.0
 
 
 @dataclass(slots=True)
@@ -69,7 +74,11 @@ class Node:
 
     def __init__(self, state: State, realm: Realm, config: Config) -> None:
         self.state, self.realm, self.config = state, realm, config
-        self.endpoints = endpoints_of(config)
+        self.standing = Standing(state, config, realm.nid, time.monotonic())
+        self.endpoints = self.standing.advertised or endpoints_of(config)
+        self.failures = Failures()
+        self.undialled: dict[str, str] = {}
+        self._call_at = time.monotonic() + _CALL_EVERY_S
         self.listening: list[str] = []
         self.problems: dict[str, str] = {}
         self.heard: dict[str, Heard] = {}
@@ -79,6 +88,7 @@ class Node:
         self.membership = Membership(realm.nid, secrets.randbelow(MAX_COUNTER), time.monotonic())
         self._board = Switchboard()
         self._session: Session | None = None
+        self._before: Session | None = None
         self._gate: GateServer | None = None
         self._opener = Opener(realm.ca_der)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -113,7 +123,7 @@ class Node:
         self._start(self._renew_forever())
 
     async def _open_session(self, lines: list[int]) -> None:
-        port = _free_port()
+        port = free_port()
         self._session = await Session.open(zenoh_settings(self.files, port, lines))
         await check_door("127.0.0.1", port, self.files)
         self._board.trunk_port = port
@@ -121,6 +131,11 @@ class Node:
         self._session.serve(
             self._topic(f"node/{self.realm.nid}/roster"), lambda: self.realm.roster.signed
         )
+        own = self._topic(f"rpc/{self.realm.nid}")
+        probes.serve(self._session, own)
+        if self.realm.authority is not None:
+            limit = enrol.MAX_REQUEST_BYTES
+            self._session.answer(f"{own}/renew", limit, self._handle_renewal, where="loop")
 
     async def _open_gate(self) -> None:
         path = self.state.root / "gate.sock"
@@ -141,9 +156,10 @@ class Node:
         await self._board.close()
         if self._gate is not None:
             await self._gate.close()
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        for session in (self._before, self._session):
+            if session is not None:
+                await session.close()
+        self._session = self._before = None
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -168,6 +184,11 @@ class Node:
         if ledger is not self.realm.authority.ledger:
             self.take(realms.keep_books(self.state, self.realm, ledger, now))
         return reply
+
+    def _handle_renewal(self, request: bytes) -> bytes:
+        if self._gate is None or not self._gate.admitted_by_rate():
+            raise TooManyRequests("too many requests for renewals came over the trunk")
+        return self._handle_request(enrol.renewal_only(request))
 
     # -- membership --------------------------------------------------------------------------------
 
@@ -195,6 +216,8 @@ class Node:
             said = decode_beat(body, nid)
         except HydraMeshError as error:
             self.refused[error.name] = self.refused.get(error.name, 0) + 1
+            return
+        if self.failures.mutes(nid, time.monotonic()):
             return
         entry = self.realm.roster.entries.get(nid)
         if entry is not None and entry.revoked:
@@ -249,7 +272,10 @@ class Node:
         )
         with_certificate = beat.seq % _CERTIFICATE_EVERY == 1 or beat.leaving
         certificate = self.realm.certificate.der if with_certificate else b""
-        self._session.publish(topic, seal(self.realm.key, topic, body, certificate))
+        sealed = seal(self.realm.key, topic, body, certificate)
+        self._session.publish(topic, sealed)
+        if self._before is not None:
+            self._before.publish(topic, sealed)
 
     def reach(self, nid: str) -> list[tuple[str, int]]:
         """Endpoints of a node: what it says itself, what the roster says, what the user says."""
@@ -266,10 +292,29 @@ class Node:
 
     async def _dial(self, nid: str) -> None:
         try:
+            if self.failures.cuts(nid, time.monotonic()):
+                raise Unreachable("the link is cut", why="simulated")
             await self._board.dial(nid, self.reach(nid))
+            self.undialled.pop(nid, None)
         except HydraMeshError as error:
+            self.undialled[nid] = error.why
             log.debug("dialling %s: %s", self.name_of(nid), error.why)
             self._act(self.membership.dial_failed(nid, time.monotonic()))
+
+    def _call_configured(self, now: float) -> None:
+        """While nobody is linked, try the endpoints of the configuration as well."""
+        if self.links or now < self._call_at:
+            return
+        self._call_at = now + _CALL_EVERY_S
+        for each in self.config.peers:
+            if each not in self.endpoints and self._board.line_of(str(each)) is None:
+                self._start(self._call(each))
+
+    async def _call(self, endpoint: Endpoint) -> None:
+        try:
+            await self._board.dial(str(endpoint), [(endpoint.host, endpoint.port)])
+        except HydraMeshError as error:
+            log.debug("dialling %s: %s", endpoint, error.why)
 
     def _hang_up(self, nid: str) -> None:
         link = self.links.get(nid)
@@ -281,27 +326,50 @@ class Node:
             return
         now = time.monotonic()
         lines = {line.port for line in self._board.lines}
-        current = {link.nid: link for link in self._session.links() if link.nid}
+        links = [*(self._before.links() if self._before else ()), *self._session.links()]
+        current = {link.nid: link for link in links if link.nid}
+        for nid in [nid for nid in current if self._unwelcome(nid, now)]:
+            link = current.pop(nid)
+            self._board.hang_up({link.source_port, link.destination_port}, nid)
         for nid in set(self.links) - set(current):
             self._act(self.membership.link_down(nid, now))
         for nid in set(current) - set(self.links):
-            entry = self.realm.roster.entries.get(nid)
-            if entry is not None and entry.revoked:
-                link = current.pop(nid)
-                self._board.hang_up({link.source_port, link.destination_port}, nid)
-                continue
             outbound = current[nid].destination_port in lines
+            self._board.name_line(current[nid].destination_port, nid)
             self._act(self.membership.link_up(nid, now, outbound=outbound))
         self.links = current
+
+    def _unwelcome(self, nid: str, now: float) -> bool:
+        entry = self.realm.roster.entries.get(nid)
+        expelled = entry is not None and bool(entry.revoked)
+        return expelled or self.failures.cuts(nid, now)
 
     async def _tick_forever(self) -> None:
         count = 0
         while True:
-            self._act(self.membership.tick(time.monotonic()))
+            now = time.monotonic()
+            self.standing.update(self.membership, now)
+            self._act(self.membership.tick(now))
+            over = self.failures.over(now)
+            if over:
+                self._act(self.membership.retry(now, over))
+            self._call_configured(now)
             if count % _LINKS_EVERY == 0:
                 self._watch_links()
             count += 1
             await asyncio.sleep(TICK_S)
+
+    # -- what the user asks for --------------------------------------------------------------------
+
+    def redial(self, nodes: Iterable[str] | None = None) -> None:
+        """Dial those who are away, now, whatever failed before; all, or only some."""
+        self._act(self.membership.retry(time.monotonic(), nodes))
+
+    def prober(self, nid: str) -> probes.Prober:
+        """What measures the way to a node."""
+        if self._session is None:
+            raise Unreachable("the trunk is down", next_step="hydramesh status")
+        return probes.Prober(self._session, self._topic(f"rpc/{nid}"))
 
     def direction(self, nid: str) -> str:
         """Whether we dialled a link ("out") or were dialled ("in")."""
@@ -320,7 +388,10 @@ class Node:
             return False
         try:
             endpoints = [str(each) for each in self.endpoints]
-            realm, self.skew_s = await realms.renew(self.state, self.realm, endpoints, time.time())
+            realm, skew_s = await realms.renew(
+                self.state, self.realm, endpoints, time.time(), through=self._over_the_trunk()
+            )
+            self.skew_s = self.skew_s if skew_s is None else skew_s
         except HydraMeshError as error:
             self.problems["renewal"] = f"the certificate was not renewed: {error.what}"
             log.warning("%s (%s)", self.problems["renewal"], error.why)
@@ -329,46 +400,65 @@ class Node:
         self.take(realm)
         return True
 
+    def _over_the_trunk(self) -> Callable[[bytes], Awaitable[bytes | None]] | None:
+        """How the authority is asked while it is heard, by whatever way."""
+        session = self._session
+        owner = next((e.nid for e in self.realm.roster.entries.values() if e.authority), "")
+        if session is None or not self.membership.status(owner).reachable:
+            return None
+        topic = self._topic(f"rpc/{owner}/renew")
+        return lambda request: session.fetch(topic, request, 2 * MAX_ROSTER_BYTES)
+
     async def _renew_forever(self) -> None:
+        stale = False
         while True:
             life = self.realm.certificate.not_after - self.realm.certificate.renew_at()
             await asyncio.sleep(max(1.0, min(_RETRY_S, life / 10)))
-            if await self._renew_if_due():
-                log.info("the certificate was renewed")
-                await self._close_session()
-            if self._session is None:
-                await self._reopen()
+            stale = await self._renew_if_due() or stale
+            if stale:
+                stale = not await self._reopen()
 
-    async def _close_session(self) -> None:
-        self._board.trunk_port = 0
-        old, self._session = self._session, None
-        if old is not None:
-            await old.close()
-        for nid in list(self.links):
-            del self.links[nid]
-            self._act(self.membership.link_down(nid, time.monotonic()))
+    async def _reopen(self) -> bool:
+        """Take the new certificate into use; whether that was possible.
 
-    async def _reopen(self) -> None:
-        """Take the new certificate into use: Zenoh reads it only when a session opens.
-
-        The port outside stays open; links come back as soon as both sides have dialled again.
+        Zenoh reads it only when a session opens. So a second session is opened beside the first,
+        with lines of its own; when the neighbours are linked with it, too, the first one closes.
         """
+        assert self._session is not None
+        old, neighbours, port = self._session, list(self.links), self._board.trunk_port
+        self._before = old
         try:
             if self._gate is not None:
                 self._gate.reload()
-            await self._open_session([line.port for line in self._board.lines])
-            self.problems.pop("trunk", None)
+            await self._open_session(await self._board.open_lines())
         except HydraMeshError as error:
-            await self._close_session()
-            self.problems["trunk"] = f"the trunk did not come back: {error.what}"
+            failed, self._session, self._before = self._session, old, None
+            if failed is not old:
+                await failed.close()
+            self._board.trunk_port = port
+            self._board.close_new()
+            self.problems["trunk"] = f"the new certificate is not in use: {error.what}"
             log.error("%s (%s)", self.problems["trunk"], error.why)
+            return False
+        self.problems.pop("trunk", None)
+        await self._link_anew(neighbours)
+        self._before = None
+        await old.close()
+        self._board.close_retired()
+        log.info("the certificate was renewed")
+        return True
 
+    async def _link_anew(self, neighbours: list[str]) -> None:
+        """Link the new session with those that the old one is linked with.
 
-def _free_port() -> int:
-    """A port of the loopback interface that nobody uses now."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        try:
-            probe.bind(("127.0.0.1", 0))
-        except OSError as error:
-            raise PortTaken("no loopback port is free", why=str(error)) from None
-        return int(probe.getsockname()[1])
+        Whom we cannot dial dials us as soon as the old session closes.
+        """
+        await asyncio.gather(*(self._dial(nid) for nid in neighbours))
+        deadline = time.monotonic() + _MOVE_S
+        dialled = {nid for nid in neighbours if nid not in self.undialled}
+        while self._session is not None and time.monotonic() < deadline:
+            if dialled <= {link.nid for link in self._session.links()}:
+                break
+            await asyncio.sleep(TICK_S)
+        # What each side subscribes to has to spread: two heartbeats are time enough.
+        await asyncio.sleep(2 * self.membership.settings.interval_s)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import combinations
 
 from hydramesh.identity.certs import SKEW_LIMIT_S, span_text
 from hydramesh.identity.realm import Realm
@@ -53,6 +54,9 @@ def _peer(node: Node, nid: str) -> pb.Peer:
         linked=nid in node.links,
         clock_skew_s=heard.skew_s if heard else 0.0,
         endpoints=heard.endpoints if heard else (),
+        role=known.beat.claim.mode if known.beat and known.beat.claim else "",
+        leads=nid == node.standing.leader,
+        relay=known.beat is not None and known.beat.relay,
     )
 
 
@@ -81,7 +85,15 @@ def topology(node: Node) -> pb.Topology:
     """Nodes, and the links between them that both ends tell of."""
     out = pb.Topology(nodes=[_peer(node, nid) for nid in sorted(node.membership.peers)])
     own = node.realm
-    out.nodes.add(nid=own.nid, name=own.certificate.name, state="alive")
+    out.nodes.add(
+        nid=own.nid,
+        name=own.certificate.name,
+        state="alive",
+        role=node.standing.mode.value,
+        leads=own.nid == node.standing.leader,
+        relay=node.standing.relay,
+    )
+    _add_groups(node, out)
     told: dict[tuple[str, str], float] = {}
     for nid in node.links:
         told[own.nid, nid] = max(0.0, node.membership.peers[nid].quality.rtt_s * 1000)
@@ -94,9 +106,23 @@ def topology(node: Node) -> pb.Topology:
     return out
 
 
+def _add_groups(node: Node, out: pb.Topology) -> None:
+    round_trips = node.membership.round_trips()
+    for group in node.standing.regroup(node.membership, time.monotonic()):
+        pairs = [round_trips.get(pair, 0.0) for pair in combinations(sorted(group), 2)]
+        out.groups.add(nids=group, worst_rtt_ms=max(pairs, default=0.0) * 1000)
+
+
 def problems(node: Node) -> list[str]:
     """What the user should know."""
     found = [*node.problems.values(), *node.config.warnings]
+    now = time.monotonic()
+    for failure in node.failures.active(now):
+        what = "the link to" if failure.link_only else "silence of"
+        found.append(
+            f"{what} {node.name_of(failure.node)} is a simulated failure, for"
+            f" {failure.until - now:.0f} s more"
+        )
     for nid, heard in node.heard.items():
         if abs(heard.skew_s) > SKEW_LIMIT_S / 2:
             word = "ahead" if heard.skew_s > 0 else "behind"

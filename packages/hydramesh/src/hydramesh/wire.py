@@ -53,6 +53,12 @@ def _unpack(raw: bytes, tag: str, length: int, most: int) -> Sequence[Any]:
     if len(raw) > most:
         raise BadMessage(f"a message of {len(raw)} bytes; the limit is {most}")
     try:
+        # Lists are made as long as they say, before anything in them is read, and one in the other:
+        # some kilobytes would become gigabytes. Skipping makes nothing, and fails where a list is
+        # longer than what follows.
+        whole = msgpack.Unpacker(max_buffer_size=most)
+        whole.feed(raw)
+        whole.skip()
         parts = msgpack.unpackb(
             raw, use_list=False, raw=False, strict_map_key=True, max_ext_len=0, max_map_len=0
         )

@@ -43,9 +43,13 @@ def test_init_without_a_daemon(place, capsys):
     assert run_cli([*place, "members"]) == 3
 
 
-@pytest.mark.parametrize("verb", ["status", "peers", "links", "doctor", "topology", "invite"])
+@pytest.mark.parametrize(
+    "verb",
+    ["status", "peers", "links", "doctor", "topology", "invite", "groups", "role", "relay", "heal",
+     "simulate-failure", "benchmark anna"],
+)  # fmt: skip
 def test_without_a_daemon_it_is_said_how_to_start_it(verb, place, capsys):
-    assert run_cli([*place, verb, "--json"]) == 3
+    assert run_cli([*place, *verb.split(), "--json"]) == 3
     said = capsys.readouterr()
     assert json.loads(said.out)["error"] == "DaemonNotRunning"
     assert "hydrameshd" in said.err
@@ -74,3 +78,26 @@ def test_the_graph():
     found.edges.add(from_nid="a" * 16, to_nid="b" * 16, rtt_ms=1.5)
     assert 'label="bert", style=dashed' in dot_text(found)
     assert f'"{"a" * 16}" -- "{"b" * 16}"' in dot_text(found)
+
+
+def test_the_graph_shows_groups_and_roles():
+    found = pb.Topology()
+    found.nodes.add(nid="a" * 16, name="anna", state="alive", role="auto", leads=True)
+    found.nodes.add(nid="b" * 16, name="bert", state="alive", role="client", relay=True)
+    found.nodes.add(nid="c" * 16, name="carl", state="dead", role="p2p")
+    found.groups.add(nids=["a" * 16, "b" * 16], worst_rtt_ms=2.5)
+    text = dot_text(found)
+    cluster = text.partition("subgraph cluster_1 {")[2].partition("}")[0]
+    assert 'label="group 1, 2.50 ms"' in cluster
+    assert r'label="anna\nthe master", style=solid, penwidth=2' in cluster
+    assert r'label="bert\nclient\nrelay", style=solid, shape=box' in cluster
+    assert 'label="carl", style=dashed' in text.replace(cluster, "")
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["role set", "role show auto", "role set king", "relay show --advertise a:1", "benchmark",
+     "simulate-failure a b c", "simulate-failure a b", "heal --wait soon"],
+)  # fmt: skip
+def test_wrong_usage(words, place):
+    assert run_cli([*place, *words.split()]) == 2

@@ -23,7 +23,8 @@ from hydramesh.cli.common import run_cli
 
 pytestmark = pytest.mark.slow
 BIN = Path(sys.executable).parent
-_PORTS = itertools.count(20000 + os.getpid() % 20000)
+# Below those that the system gives to outgoing connections.
+_PORTS = itertools.count(20000 + os.getpid() % 12000)
 PATIENCE_S = 40.0
 
 
@@ -42,10 +43,15 @@ class Peer:
         self.folder, self.name, self.port = folder / name, name, port or free_port()
         self.folder.mkdir()
         self.config = self.folder / "config.json"
-        self.config.write_text(json.dumps({"host": host, "port": self.port, "node-id": name}))
+        self.configure(host=host, port=self.port)
         self.ahead = ["ip", "netns", "exec", space] if space else []
         self.where = ["--state", str(self.folder / "s"), "--config", str(self.config)]
         self.process = None
+
+    def configure(self, **settings):
+        """Write the configuration; it is read when the daemon starts."""
+        given = {"host": "", "port": self.port, "node-id": self.name}
+        self.config.write_text(json.dumps(given | settings))
 
     def start(self):
         with (self.folder / "log").open("ab") as log:

@@ -156,6 +156,11 @@ class Schedule:
                 # Whose verdict on us was lost, to a second fault or with its life, is missed from
                 # then: what it did not get to say nobody can know.
                 since = max(self._apart.setdefault(pair, world.now), host.died)
+                if host.process is not None:
+                    # A new process has no verdict on us yet. It has a second to hear us, from when
+                    # we first heard it: the way there may have been found late.
+                    instance = host.process.instance
+                    since = max(since, world.first_heard.get((one, host.node, instance), 0.0))
                 if one in world.reaches(other) and host.process is not None:
                     self._heard[pair] = world.now
                 else:

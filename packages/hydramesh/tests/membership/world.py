@@ -70,6 +70,8 @@ class World:
         self.links: dict[frozenset[str], float] = {}
         self.told: list[Told] = []
         self.duplicates: list[tuple[str, Duplicate]] = []
+        self.first_heard: dict[tuple[str, NodeId, int], float] = {}
+        """When a process was first heard by a host: (host, node, instance) → the world's time."""
         self.messages = 0
         self.most_links = 0
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
@@ -272,6 +274,7 @@ class World:
         key = (beat.node, beat.instance, beat.seq)
         first = key not in host.seen
         host.seen.add(key)
+        self.first_heard.setdefault((receiver, beat.node, beat.instance), self.now)
         # A repeated packet reaches the machine, too: it must not mind.
         self.give(host, lambda process, now: process.heard(beat, now))
         if first:

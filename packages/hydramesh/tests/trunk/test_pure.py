@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ssl
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -11,8 +12,8 @@ from hypothesis import strategies as st
 from packages.hydramesh.tests.identity.test_identity import NOW, authority, node
 
 from hydramesh import errors
-from hydramesh.identity import certs
-from hydramesh.membership.model import Heartbeat, Neighbour, Report, Status
+from hydramesh.identity import certs, enrol
+from hydramesh.membership.model import Claim, Heartbeat, Neighbour, Report, Status
 from hydramesh.trunk import envelope
 from hydramesh.trunk.clienthello import NotTls, server_name
 
@@ -59,7 +60,16 @@ MADE = authority()
 KEY, DER = node(MADE)
 NID = certs.read_node(DER, MADE.ca_der).nid
 BEAT = Heartbeat(
-    NID, 5, 1, 9, 77, True, (Neighbour("0" * 16, 5, True),), (Report("1" * 16, 1, 0, Status.DEAD),)
+    node=NID,
+    instance=5,
+    incarnation=1,
+    seq=9,
+    stamp_us=77,
+    leaving=True,
+    neighbours=(Neighbour("0" * 16, 5, True),),
+    reports=(Report("1" * 16, 1, 0, Status.DEAD),),
+    claim=Claim("auto", 3, "0" * 16),
+    relay=True,
 )
 
 
@@ -102,6 +112,26 @@ def test_forgeries_are_refused():
         box.open(TOPIC, NID, bytes(40000), NOW)
     with pytest.raises(errors.MessageMalformed):
         envelope.decode_beat(envelope.encode_beat(BEAT, NOW, 1, ()), "0" * 16)
+
+
+@pytest.mark.parametrize(
+    "claim", [Claim('"];evil', 1), Claim("m" * 17, 1), Claim("auto", 1, "../x"), Claim("", 1)]
+)
+def test_a_claim_cannot_be_anything(claim):
+    body = envelope.encode_beat(replace(BEAT, claim=claim), NOW, 1, ())
+    with pytest.raises(errors.MessageMalformed):
+        envelope.decode_beat(body, NID)
+
+
+@pytest.mark.parametrize("time", [float("inf"), float("-inf"), float("nan")])
+def test_a_time_is_a_number(time):
+    with pytest.raises(errors.MessageMalformed):
+        envelope.decode_beat(envelope.encode_beat(BEAT, time, 1, ()), NID)
+    with pytest.raises(errors.MessageMalformed):
+        enrol.check_skew(time, NOW, "the authority")
+    reply, _ = enrol.answer(MADE, enrol.renew_request(KEY, certs.pin(MADE.ca_der), [], time), NOW)
+    with pytest.raises(errors.MessageMalformed):
+        enrol.read_farewell(reply, MADE.ca_der)
 
 
 @given(st.binary(max_size=500))

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import json
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from hydramesh import __version__
 from hydramesh.errors import DaemonNotRunning, HydraMeshError, StorageFailure, from_wire
+
+if TYPE_CHECKING:
+    from hydramesh.config import Config
+    from hydramesh.identity.state import State
 
 EXIT_USAGE, EXIT_INTERRUPTED = 2, 130
 _TIMEOUT_S = 60.0
@@ -33,6 +38,12 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "links": ("looking", "links", "List the direct links."),
     "doctor": ("looking", "doctor", "Check certificate, clock, port and peers."),
     "topology": ("looking", "topology", "Show who is linked with whom."),
+    "groups": ("steering", "groups", "List the groups of nodes that are near each other."),
+    "role": ("steering", "role", "Show or set whether this node may become master."),
+    "relay": ("steering", "relay", "Make this node one through which others reach each other."),
+    "heal": ("steering", "heal", "Dial everybody who is away, now."),
+    "simulate-failure": ("steering", "simulate_failure", "Lose a node or a link for a while."),
+    "benchmark": ("benching", "benchmark", "Measure round trips and throughput to a node."),
     "config": ("configuring", "config", "Check the configuration, or print its schema."),
 }
 
@@ -104,18 +115,26 @@ def json_option(function: _Decorated) -> _Decorated:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
 
 
-def call(place: Place, method: str, request: Any, *, alone: str = "") -> Any:
-    """Ask the daemon; without one, do it here if ``alone`` names the method of ``Daemon``."""
+def _node_of(place: Place) -> tuple[State, Config]:
     from hydramesh import config
-    from hydramesh.control import Daemon, socket_path
     from hydramesh.identity.state import State, default_state_dir
 
     settings = config.load(place.config_file)
     configured = settings.text("state-dir")
     root = place.state_dir or (Path(configured) if configured else default_state_dir())
-    state = State(root)
+    return State(root), settings
+
+
+def call(
+    place: Place, method: str, request: Any, *, alone: str = "", service: str = "Control"
+) -> Any:
+    """Ask the daemon; without one, do it here if ``alone`` names the method of ``Daemon``."""
+    from hydramesh.control import Daemon, socket_path
+
+    state, settings = _node_of(place)
     try:
-        return _remote(socket_path(state, settings), method, request)
+        with _asked(socket_path(state, settings), service) as stub:
+            return getattr(stub, method)(request, timeout=_TIMEOUT_S)
     except DaemonNotRunning:
         if not alone:
             raise
@@ -123,11 +142,20 @@ def call(place: Place, method: str, request: Any, *, alone: str = "") -> Any:
         return asyncio.run(getattr(Daemon(state, settings, runs=False), alone)(request))
 
 
-def _remote(path: Path, method: str, request: Any) -> Any:
+def listen(place: Place, method: str, request: Any, *, service: str) -> Iterator[Any]:
+    """Ask the daemon for something that takes long; yields what it tells meanwhile."""
+    from hydramesh.control import socket_path
+
+    with _asked(socket_path(*_node_of(place)), service) as stub:
+        yield from getattr(stub, method)(request)
+
+
+@contextlib.contextmanager
+def _asked(path: Path, service: str) -> Iterator[Any]:
+    """The daemon's service; what goes wrong inside comes out as a named error."""
     import grpc
 
-    from hydramesh.v1 import control_pb2_grpc
-
+    module = importlib.import_module(f"hydramesh.v1.{service.lower()}_pb2_grpc")
     absent = DaemonNotRunning(
         "the daemon does not run",
         why=f"nobody answers at {path}",
@@ -137,9 +165,7 @@ def _remote(path: Path, method: str, request: Any) -> Any:
         raise absent
     with grpc.insecure_channel(f"unix:{path}") as channel:
         try:
-            connect: Any = control_pb2_grpc.ControlStub
-            stub = connect(channel)
-            return getattr(stub, method)(request, timeout=_TIMEOUT_S)
+            yield getattr(module, f"{service}Stub")(channel)
         except grpc.RpcError as error:
             if error.code() == grpc.StatusCode.UNAVAILABLE:
                 raise absent from None

@@ -56,10 +56,11 @@ def peers(place: Place, as_json: bool) -> None:
                 each.state,
                 *_quality(each.rtt_ms, each.jitter_ms, each.loss),
                 "direct" if each.linked else "through others",
+                ", ".join(_roles(each)),
             )
             for each in found.peers
         ]
-        print_rows(["name", "id", "state", "rtt ms", "jitter ms", "loss", "reached"], rows)
+        print_rows(["name", "id", "state", "rtt ms", "jitter ms", "loss", "reached", "role"], rows)
 
     show(found, as_json, text)
 
@@ -125,9 +126,29 @@ def topology(place: Place, dot: bool, as_json: bool) -> None:
 def dot_text(found: pb.Topology) -> str:
     """The graph in the language of Graphviz; ids and names hold nothing to escape."""
     lines = ["graph mesh {"]
-    for each in found.nodes:
-        style = "solid" if each.state in ("alive", "suspect") else "dashed"
-        lines.append(f'  "{each.nid}" [label="{each.name}", style={style}];')
+    grouped = {nid for group in found.groups for nid in group.nids}
+    nodes = {each.nid: _dot_node(each) for each in found.nodes}
+    for number, group in enumerate(found.groups, 1):
+        worst = f", {group.worst_rtt_ms:.2f} ms" if len(group.nids) > 1 else ""
+        lines.append(f"  subgraph cluster_{number} {{")
+        lines.append(f'    label="group {number}{worst}";')
+        lines += [f"    {nodes[nid]}" for nid in group.nids if nid in nodes]
+        lines.append("  }")
+    lines += [f"  {text}" for nid, text in nodes.items() if nid not in grouped]
     for edge in found.edges:
         lines.append(f'  "{edge.from_nid}" -- "{edge.to_nid}" [label="{edge.rtt_ms:.2f} ms"];')
     return "\n".join([*lines, "}"]) + "\n"
+
+
+def _roles(each: pb.Peer) -> list[str]:
+    """What a node is in the mesh: the master, its role, a relay."""
+    role = [] if each.role in ("", "p2p") or each.leads else [each.role]
+    return ["the master"] * each.leads + role + ["relay"] * each.relay
+
+
+def _dot_node(each: pb.Peer) -> str:
+    style = "solid" if each.state in ("alive", "suspect") else "dashed"
+    label = "\\n".join([each.name, *_roles(each)])
+    shape = ", shape=box" if each.relay else ""
+    bold = ", penwidth=2" if each.leads else ""
+    return f'"{each.nid}" [label="{label}", style={style}{shape}{bold}];'

@@ -110,7 +110,7 @@ def load_certificate(der: bytes) -> x509.Certificate:
         raise MessageTooLarge("a certificate is too long", why=f"{len(der)} bytes")
     try:
         return x509.load_der_x509_certificate(der)
-    except (ValueError, UnsupportedAlgorithm):
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
         raise CertificateInvalid("a certificate cannot be read", why="not DER") from None
 
 

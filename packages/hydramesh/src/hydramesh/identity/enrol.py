@@ -6,6 +6,7 @@ key, so that nobody can have another one's key certified. Renewal is proved by t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -149,6 +150,17 @@ def answer(authority: Authority, request: bytes, now: float) -> tuple[bytes, boo
         return failure(error), authority.ledger
 
 
+def renewal_only(request: bytes) -> bytes:
+    """The request itself, if it asks for a renewal: the only kind that comes over the trunk."""
+    try:
+        kind = enrol_pb2.EnrolRequest.FromString(request).WhichOneof("kind")
+    except DecodeError:
+        kind = None
+    if kind != "renew":
+        raise MessageMalformed("a request over the trunk is not one for a renewal")
+    return request
+
+
 def failure(error: HydraMeshError) -> bytes:
     """An error as a reply."""
     told = enrol_pb2.Failure(
@@ -171,6 +183,8 @@ def _check_proof(public_key: bytes, proof: bytes, message: bytes) -> None:
 def check_skew(theirs: float, ours: float, whose: str) -> None:
     """Refuse when two clocks differ by more than certificates allow for."""
     skew = theirs - ours
+    if not math.isfinite(skew):
+        raise MessageMalformed(f"the time that {whose} tells is none")
     if abs(skew) <= SKEW_LIMIT_S:
         return
     raise ClockSkew(

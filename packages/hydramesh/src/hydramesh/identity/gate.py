@@ -84,7 +84,8 @@ class GateServer:
         if self._server is not None:
             self._server.close()
 
-    def _admitted_by_rate(self) -> bool:
+    def admitted_by_rate(self) -> bool:
+        """Whether one more request may be answered now; takes it into account."""
         now = time.monotonic()
         self._tokens = min(BURST, self._tokens + (now - self._filled) * RATE_PER_S)
         self._filled = now
@@ -94,7 +95,7 @@ class GateServer:
         return True
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        allowed = self._admitted_by_rate()
+        allowed = self.admitted_by_rate()
         self._busy += 1
         try:
             async with asyncio.timeout(TIMEOUT_S):

@@ -52,6 +52,7 @@ class Membership:
         self.instance = instance
         self.settings = settings if settings is not None else Settings()
         self.claim: Claim | None = None
+        self.relay = False
         self._detector = Detector(node, instance, self.settings)
         self._wiring = Wiring(node, self.settings, now)
         self._started = self._now = now
@@ -103,6 +104,13 @@ class Membership:
         self._wiring.failed(node, now)
         return []
 
+    def retry(self, now: float, nodes: Iterable[NodeId] | None = None) -> list[Action]:
+        """Dial those that are away now, whatever failed before; all, or only those given."""
+        now = self._advance(now)
+        peers = self._detector.peers
+        chosen = set(peers) if nodes is None else set(nodes) & set(peers)
+        return [*self._wiring.call_now(peers, chosen, now), *self._act(now)]
+
     def tick(self, now: float) -> list[Action]:
         """Time passes."""
         now = self._advance(now)
@@ -138,6 +146,7 @@ class Membership:
         actions: list[Action] = [*self._detector.changes(now)]
         if not self._leaving and (actions or now >= self._next_wiring):
             self._next_wiring = now + _WIRING_EVERY_S
+            self._wiring.relay = self.relay
             actions += self._wiring.update(self._detector.peers, self.graph, now)
         return actions + self._beat(now)
 
@@ -167,6 +176,7 @@ class Membership:
             neighbours=tuple(self._wiring.neighbours(self._alive())[:MAX_NEIGHBOURS]),
             reports=self._reports(now),
             claim=self.claim,
+            relay=self.relay,
         )
 
     def _reports(self, now: float) -> tuple[Report, ...]:

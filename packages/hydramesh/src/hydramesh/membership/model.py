@@ -50,6 +50,8 @@ class Settings:
     better_by: float = 0.2
     dwell_s: float = 10.0
     settle_s: float = 1.0
+    drop_dead_s: float = 0.5
+    """So long after its node is dead a link is taken down, for the trunk to find another way."""
     dial_timeout_s: float = 3.0
     dial_backoff_s: float = 0.25
     dial_backoff_max_s: float = 2.0
@@ -57,6 +59,8 @@ class Settings:
     probe_every_s: float = 10.0
     hold_off_s: float = 10.0
     forget_after_s: float = 3600.0
+    relay_degree: int = 64
+    """How many links a relay takes before it asks others to take theirs down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +108,8 @@ class Heartbeat:
     """What every node tells all others, four times a second.
 
     ``instance`` is a random number of the running process; ``incarnation`` grows when the node
-    contradicts a suspicion; ``seq`` grows with every heartbeat of the instance.
+    contradicts a suspicion; ``seq`` grows with every heartbeat of the instance. ``relay``: others
+    may keep a link to this node so as to reach those that they cannot dial.
     """
 
     node: NodeId
@@ -116,6 +121,7 @@ class Heartbeat:
     neighbours: tuple[Neighbour, ...] = ()
     reports: tuple[Report, ...] = ()
     claim: Claim | None = None
+    relay: bool = False
 
     def report_on(self, node: NodeId) -> Report | None:
         """What the sender hears of a node."""

@@ -48,6 +48,8 @@ class Wiring:
         self._targets_since = now
         self._probe_at = now
         self._probed = 0
+        self.relay = False
+        """Whether this node is a relay: then it has room for many links."""
 
     # -- events ----------------------------------------------------------------------------------
 
@@ -78,6 +80,18 @@ class Wiring:
     def back(self, node: NodeId) -> None:
         """A node is heard again: what failed before says nothing any more."""
         self._calls.pop(node, None)
+
+    def call_now(
+        self, peers: Mapping[NodeId, Peer], chosen: set[NodeId], now: float
+    ) -> list[Dial | HangUp]:
+        """Forget what failed, and call those of the chosen that are away or wanted."""
+        actions: list[Dial | HangUp] = []
+        for node in sorted(chosen):
+            self._calls.pop(node, None)
+            status = peers[node].effective
+            if node in self.targets or not (status.reachable or status is Status.LEFT):
+                actions += self._dial(node, now)
+        return actions
 
     # -- decisions -------------------------------------------------------------------------------
 
@@ -114,13 +128,26 @@ class Wiring:
             if node not in around and self._can_reach(node) and self._held_off.get(node, 0) <= now
         }
         near = self._nearest.update(candidates, now)
-        return (onward,) if near is None else (onward, near)
+        chosen = (onward,) if near is None else (onward, near)
+        return chosen + self._through_relay(chosen, alive)
+
+    def _through_relay(
+        self, chosen: tuple[NodeId, ...], alive: Mapping[NodeId, Peer]
+    ) -> tuple[NodeId, ...]:
+        """A relay to keep a link to, while some member cannot be dialled: the nearest one."""
+        if self.relay or all(self._can_reach(node) for node in alive):
+            return ()
+        relays = [node for node, peer in alive.items() if is_relay(peer) and self._can_reach(node)]
+        if not relays or not set(relays).isdisjoint(chosen):
+            return ()
+        # A link that is there stays: another relay would be no better by enough.
+        return (min(relays, key=lambda n: (n not in self.links, alive[n].quality.rtt_s, n)),)
 
     def _onward(self, ring: list[NodeId], alive: Mapping[NodeId, Peer]) -> NodeId | None:
         """The next on the ring that can be reached; a stand-in for it must have room for us."""
         able = [node for node in ring if self._can_reach(node)]
         for node in able:
-            full = self._degree(alive[node]) >= self.settings.max_degree
+            full = self._degree(alive[node]) >= self._room(is_relay(alive[node]))
             has_room = node in self.links or not full
             if node == ring[0] or (has_room and node not in self._held_off):
                 return node
@@ -139,6 +166,9 @@ class Wiring:
         if now - self._calls[ring[0]].retry_at < self.settings.redial_every_s:
             return []
         return self._dial(ring[0], now)
+
+    def _room(self, relay: bool) -> int:
+        return self.settings.relay_degree if relay else self.settings.max_degree
 
     def _degree(self, peer: Peer) -> int:
         return len(peer.beat.neighbours) if peer.beat is not None else 0
@@ -169,6 +199,9 @@ class Wiring:
         ring = successors(self.node, known)
         if ring[0] == away[0]:
             actions += self._dial(away[0], now)
+        if not alive:
+            for node in away:
+                actions += self._dial(node, now) if is_relay(peers[node]) else []
         if now >= self._probe_at or not alive:
             self._probe_at = now + self.settings.probe_every_s / max(len(away), 1)
             self._probed += 1
@@ -182,7 +215,7 @@ class Wiring:
         found: list[Dial | HangUp] = []
         for node, link in self.links.items():
             silent_since = max(link.since, peers[node].shown_since if node in peers else 0.0)
-            if node not in alive and now - silent_since >= self.settings.settle_s:
+            if node not in alive and now - silent_since >= self.settings.drop_dead_s:
                 found.append(HangUp(node))
         return found
 
@@ -259,7 +292,7 @@ class Wiring:
 
     def _surplus(self, alive: Mapping[NodeId, Peer]) -> set[NodeId]:
         """The slowest links beyond the limit, of those that are not of the ring or ours."""
-        excess = len(self.links) - self.settings.max_degree
+        excess = len(self.links) - self._room(self.relay)
         if excess <= 0:
             return set()
         ring = successors(self.node, alive)
@@ -269,6 +302,11 @@ class Wiring:
             key=lambda node: (alive[node].quality.rtt_s if node in alive else 0.0, node),
         )
         return set(extra[-excess:])
+
+
+def is_relay(peer: Peer) -> bool:
+    """Whether a node has said that it is a relay."""
+    return peer.beat is not None and peer.beat.relay
 
 
 def _pair(one: NodeId, other: NodeId) -> tuple[NodeId, NodeId]:

@@ -8,6 +8,8 @@ import socket
 import struct
 from pathlib import Path
 
+from hydramesh.errors import PortTaken
+
 _SIOCGIFADDR = 0x8915
 
 
@@ -26,7 +28,7 @@ def _ipv4() -> list[str]:
 
 def _ipv6() -> list[str]:
     try:
-        lines = Path("/proc/net/if_inet6").read_text(encoding="ascii").splitlines()
+        lines = Path("/proc/self/net/if_inet6").read_text(encoding="ascii").splitlines()
     except OSError:
         return []
     return [str(ipaddress.IPv6Address(int(line.split()[0], 16))) for line in lines if line]
@@ -37,3 +39,13 @@ def own_addresses() -> list[str]:
     found = [ipaddress.ip_address(each) for each in (*_ipv4(), *_ipv6())]
     useful = [str(each) for each in found if not each.is_loopback and not each.is_link_local]
     return list(dict.fromkeys(useful))[:6] or ["127.0.0.1"]
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody uses now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind(("127.0.0.1", 0))
+        except OSError as error:
+            raise PortTaken("no loopback port is free", why=str(error)) from None
+        return int(probe.getsockname()[1])

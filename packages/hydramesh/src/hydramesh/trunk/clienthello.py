@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from hydramesh.errors import HydraMeshError
+
+_WHAT = "a connection did not begin as TLS does"
 MAX_HELLO = 5 + 16384
 _HANDSHAKE, _CLIENT_HELLO, _SERVER_NAME = 22, 1, 0
 
 
-class NotTls(Exception):
+class NotTls(HydraMeshError):
     """The bytes are no TLS ClientHello."""
+
+    exit_code = 4
 
 
 class _Cut(Exception):
@@ -43,26 +48,26 @@ def server_name(data: bytes) -> str | None:
     Raises ``NotTls`` for anything but the beginning of a TLS connection.
     """
     if data and data[0] != _HANDSHAKE:
-        raise NotTls
+        raise NotTls(_WHAT)
     if len(data) < 5:
         return None
     if data[1] != 3:
-        raise NotTls
+        raise NotTls(_WHAT)
     length = int.from_bytes(data[3:5], "big")
     if not 4 < length <= MAX_HELLO - 5:
-        raise NotTls
+        raise NotTls(_WHAT)
     if len(data) < 5 + length:
         return None
     try:
         return _from_handshake(_Reader(data[5 : 5 + length]))
     except _Cut:
         # A ClientHello over several records: no client of ours sends one.
-        raise NotTls from None
+        raise NotTls(_WHAT) from None
 
 
 def _from_handshake(reader: _Reader) -> str:
     if reader.number(1) != _CLIENT_HELLO:
-        raise NotTls
+        raise NotTls(_WHAT)
     hello = _Reader(reader.vector(3))
     hello.take(2 + 32)
     hello.vector(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ from hydramesh.membership.model import (
     MAX_COUNTER,
     MAX_NEIGHBOURS,
     MAX_REPORTS,
+    Claim,
     Heartbeat,
     Neighbour,
     Report,
@@ -31,6 +33,7 @@ from hydramesh.v1 import trunk_pb2
 
 MAX_MESSAGE_BYTES = 32768
 _MAX_KNOWN = 1024
+_MAX_MODE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,11 @@ def encode_beat(beat: Heartbeat, time: float, version: int, endpoints: Iterable[
         time=time,
         roster_version=version,
         endpoints=endpoints,
+        relay=beat.relay,
     )
+    if beat.claim is not None:
+        claim = beat.claim
+        out.claim.CopyFrom(trunk_pb2.Claim(mode=claim.mode, term=claim.term, leader=claim.leader))
     for link in beat.neighbours:
         out.neighbours.add(
             nid=link.node, rtt_us=link.rtt_us, wanted=link.wanted, surplus=link.surplus
@@ -139,6 +146,8 @@ def decode_beat(body: bytes, nid: str) -> Beat:
         raise MessageMalformed(f"a heartbeat of {nid} names another node")
     if len(said.neighbours) > MAX_NEIGHBOURS or len(said.reports) > MAX_REPORTS:
         raise MessageTooLarge(f"a heartbeat of {nid} is too long")
+    if not math.isfinite(said.time):
+        raise MessageMalformed(f"a heartbeat of {nid} tells a time that is none")
     beat = Heartbeat(
         node=nid,
         instance=_count(said.instance),
@@ -151,6 +160,8 @@ def decode_beat(body: bytes, nid: str) -> Beat:
             for each in said.neighbours
         ),
         reports=tuple(_report(each) for each in said.reports),
+        claim=_claim(said.claim) if said.HasField("claim") else None,
+        relay=said.relay,
     )
     return Beat(beat, said.time, said.roster_version, tuple(said.endpoints)[:8])
 
@@ -169,6 +180,12 @@ def _report(each: trunk_pb2.Report) -> Report:
         _signed(each.held_us),
         _signed(each.rtt_us),
     )
+
+
+def _claim(said: trunk_pb2.Claim) -> Claim:
+    if len(said.mode) > _MAX_MODE or not (said.mode.isascii() and said.mode.isalnum()):
+        raise MessageMalformed("a heartbeat names a role that cannot be one")
+    return Claim(said.mode, _count(said.term), _nid(said.leader) if said.leader else "")
 
 
 def _count(value: int) -> int:

@@ -20,6 +20,7 @@ import zenoh
 from zenoh.handlers import Callback
 
 from hydramesh.errors import TrunkRefused
+from hydramesh.trunk import queries
 
 QUERY_TIMEOUT_S = 3.0
 _REFUSAL_WAIT_S = 5.0
@@ -60,6 +61,8 @@ def zenoh_settings(files: Files, listen_port: int, line_ports: list[int]) -> dic
             "link": {
                 "tx": {"lease": 4000, "keep_alive": 4},
                 "tls": {
+                    # Short queues: see the switchboard.
+                    "so_sndbuf": 48 << 10,
                     "root_ca_certificate": str(files.ca),
                     "listen_private_key": str(files.key),
                     "listen_certificate": str(files.certificate),
@@ -142,6 +145,25 @@ class Session:
             return None
 
         return await asyncio.to_thread(first)
+
+    async def fetch(
+        self, topic: str, payload: bytes, limit: int, *, bulk: bool = False, timeout_s: float = 3.0
+    ) -> bytes | None:
+        """Ask with a payload, without a thread; see :func:`hydramesh.trunk.queries.fetch`."""
+        return await queries.fetch(
+            self._session, topic, payload, limit, bulk=bulk, timeout_s=timeout_s
+        )
+
+    def answer(
+        self,
+        topic: str,
+        limit: int,
+        reply: Callable[[bytes], bytes],
+        *,
+        where: queries.Where = "here",
+    ) -> None:
+        """Answer such questions; see :func:`hydramesh.trunk.queries.answer`."""
+        self._declared.append(queries.answer(self._session, topic, limit, reply, where=where))
 
     def links(self) -> list[TrunkLink]:
         """The links that are up."""

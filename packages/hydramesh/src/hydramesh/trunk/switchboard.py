@@ -29,7 +29,11 @@ MAX_INBOUND = 128
 MAX_PER_ADDRESS = 32
 _HELLO_TIMEOUT_S = 5.0
 _DIAL_TIMEOUT_S = 3.0
-_HIGH_WATER = 1 << 20
+#: What waits between Zenoh and the line outside: a heartbeat stands in this queue, too. More of it
+#: is no faster, and on a line of 5 Mbit/s each 64 KiB are 0.1 s.
+_HIGH_WATER = 64 << 10
+_INNER_BUFFER = 48 << 10
+_UNSENT = 16 << 10
 
 
 class _End(asyncio.Protocol):
@@ -49,6 +53,7 @@ class _End(asyncio.Protocol):
         sock: socket.socket | None = transport.get_extra_info("socket")
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
 
     def data_received(self, data: bytes) -> None:
         if self.other is not None and self.other.transport is not None:
@@ -116,6 +121,7 @@ class Line:
     node: str = ""
     held: _End | None = None
     dialled: _End | None = None
+    retired: bool = False
 
 
 @dataclass(slots=True)
@@ -126,7 +132,7 @@ class _Inbound:
 
 
 class Switchboard:
-    """All sockets of one trunk session; ``open`` first, ``close`` at the end."""
+    """All sockets of the trunk; ``open_lines`` first, ``close`` at the end."""
 
     def __init__(self) -> None:
         self.lines: list[Line] = []
@@ -140,16 +146,41 @@ class Switchboard:
     # -- outside -----------------------------------------------------------------------------------
 
     async def open_lines(self, count: int = LINES) -> list[int]:
-        """Open the loopback ports that Zenoh is to dial, and return them."""
+        """Open loopback ports that a session is to dial, and return them.
+
+        Lines that are there already are not dialled on any more, but keep what they hold until
+        ``close_retired``, or until these new ones are taken back by ``close_new``.
+        """
         loop = asyncio.get_running_loop()
+        older = list(self.lines)
+        for line in older:
+            line.retired = True
         for _ in range(count):
             line = Line()
+            inner = _inner_socket()
+            inner.bind(("127.0.0.1", 0))
+            line.port = inner.getsockname()[1]
             line.server = await loop.create_server(
-                functools.partial(self._line_end, line), "127.0.0.1", 0
+                functools.partial(self._line_end, line), sock=inner
             )
-            line.port = line.server.sockets[0].getsockname()[1]
             self.lines.append(line)
-        return [line.port for line in self.lines]
+        return [line.port for line in self.lines[len(older) :]]
+
+    def close_retired(self) -> None:
+        """Close the lines of the session before."""
+        for line in self.lines:
+            if line.retired:
+                _close_line(line)
+        self.lines = [line for line in self.lines if not line.retired]
+
+    def close_new(self) -> None:
+        """Close the newest lines, and use those before again."""
+        for line in self.lines:
+            if not line.retired:
+                _close_line(line)
+        self.lines = [line for line in self.lines if line.retired]
+        for line in self.lines:
+            line.retired = False
 
     async def open_port(self, host: str, port: int) -> list[str]:
         """Open the port outside; returns the addresses that are listened on."""
@@ -217,7 +248,9 @@ class Switchboard:
                 assert self.gate_path is not None
                 await loop.create_unix_connection(lambda: inner, self.gate_path)
             else:
-                await loop.create_connection(lambda: inner, "127.0.0.1", self.trunk_port)
+                sock = _inner_socket()
+                await loop.sock_connect(sock, ("127.0.0.1", self.trunk_port))
+                await loop.create_connection(lambda: inner, sock=sock)
         except OSError:
             record.outer.abort()
             return
@@ -260,9 +293,15 @@ class Switchboard:
                 line.node = ""
                 line.dialled = None
 
+    def name_line(self, port: int, node: str) -> None:
+        """Say who answered on a line, where only an endpoint was dialled."""
+        for line in self.lines:
+            if line.port == port and line.dialled is not None:
+                line.node = node
+
     def line_of(self, node: str) -> Line | None:
         """The line that is joined with a node, or about to be."""
-        return next((line for line in self.lines if line.node == node), None)
+        return next((e for e in self.lines if e.node == node and not e.retired), None)
 
     async def dial(self, node: str, endpoints: list[tuple[str, int]]) -> str:
         """Join a free line with the first endpoint that answers, and say which one.
@@ -323,19 +362,32 @@ class Switchboard:
 
     async def close(self) -> None:
         """Close every socket."""
-        for server in (self._server, *(line.server for line in self.lines)):
-            if server is not None:
-                server.close()
+        if self._server is not None:
+            self._server.close()
         for task in list(self._tasks):
             task.cancel()
         for end in list(self._inbound):
             end.abort()
         for line in self.lines:
-            for part in (line.held, line.dialled):
-                if part is not None:
-                    part.abort()
+            _close_line(line)
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.sleep(0)
+
+
+def _inner_socket() -> socket.socket:
+    """A socket towards Zenoh. What it accepts has its small buffer, too."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    sock.setblocking(False)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _INNER_BUFFER)
+    return sock
+
+
+def _close_line(line: Line) -> None:
+    if line.server is not None:
+        line.server.close()
+    for part in (line.held, line.dialled):
+        if part is not None:
+            part.abort()
 
 
 def _same(end: _End) -> _End:

@@ -157,7 +157,7 @@ class PeersRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class Peer(_message.Message):
-    __slots__ = ("nid", "name", "state", "incarnation", "rtt_ms", "jitter_ms", "loss", "linked", "clock_skew_s", "endpoints")
+    __slots__ = ("nid", "name", "state", "incarnation", "rtt_ms", "jitter_ms", "loss", "linked", "clock_skew_s", "endpoints", "role", "leads", "relay")
     NID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -168,6 +168,9 @@ class Peer(_message.Message):
     LINKED_FIELD_NUMBER: _ClassVar[int]
     CLOCK_SKEW_S_FIELD_NUMBER: _ClassVar[int]
     ENDPOINTS_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    LEADS_FIELD_NUMBER: _ClassVar[int]
+    RELAY_FIELD_NUMBER: _ClassVar[int]
     nid: str
     name: str
     state: str
@@ -178,7 +181,10 @@ class Peer(_message.Message):
     linked: bool
     clock_skew_s: float
     endpoints: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, nid: _Optional[str] = ..., name: _Optional[str] = ..., state: _Optional[str] = ..., incarnation: _Optional[int] = ..., rtt_ms: _Optional[float] = ..., jitter_ms: _Optional[float] = ..., loss: _Optional[float] = ..., linked: _Optional[bool] = ..., clock_skew_s: _Optional[float] = ..., endpoints: _Optional[_Iterable[str]] = ...) -> None: ...
+    role: str
+    leads: bool
+    relay: bool
+    def __init__(self, nid: _Optional[str] = ..., name: _Optional[str] = ..., state: _Optional[str] = ..., incarnation: _Optional[int] = ..., rtt_ms: _Optional[float] = ..., jitter_ms: _Optional[float] = ..., loss: _Optional[float] = ..., linked: _Optional[bool] = ..., clock_skew_s: _Optional[float] = ..., endpoints: _Optional[_Iterable[str]] = ..., role: _Optional[str] = ..., leads: _Optional[bool] = ..., relay: _Optional[bool] = ...) -> None: ...
 
 class Peers(_message.Message):
     __slots__ = ("peers",)
@@ -248,10 +254,20 @@ class Edge(_message.Message):
     rtt_ms: float
     def __init__(self, from_nid: _Optional[str] = ..., to_nid: _Optional[str] = ..., rtt_ms: _Optional[float] = ...) -> None: ...
 
+class Group(_message.Message):
+    __slots__ = ("nids", "worst_rtt_ms")
+    NIDS_FIELD_NUMBER: _ClassVar[int]
+    WORST_RTT_MS_FIELD_NUMBER: _ClassVar[int]
+    nids: _containers.RepeatedScalarFieldContainer[str]
+    worst_rtt_ms: float
+    def __init__(self, nids: _Optional[_Iterable[str]] = ..., worst_rtt_ms: _Optional[float] = ...) -> None: ...
+
 class Topology(_message.Message):
-    __slots__ = ("nodes", "edges")
+    __slots__ = ("nodes", "edges", "groups")
     NODES_FIELD_NUMBER: _ClassVar[int]
     EDGES_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
     nodes: _containers.RepeatedCompositeFieldContainer[Peer]
     edges: _containers.RepeatedCompositeFieldContainer[Edge]
-    def __init__(self, nodes: _Optional[_Iterable[_Union[Peer, _Mapping]]] = ..., edges: _Optional[_Iterable[_Union[Edge, _Mapping]]] = ...) -> None: ...
+    groups: _containers.RepeatedCompositeFieldContainer[Group]
+    def __init__(self, nodes: _Optional[_Iterable[_Union[Peer, _Mapping]]] = ..., edges: _Optional[_Iterable[_Union[Edge, _Mapping]]] = ..., groups: _Optional[_Iterable[_Union[Group, _Mapping]]] = ...) -> None: ...

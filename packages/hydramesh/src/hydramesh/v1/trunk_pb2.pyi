@@ -17,7 +17,7 @@ class Signed(_message.Message):
     def __init__(self, body: _Optional[bytes] = ..., signature: _Optional[bytes] = ..., certificate: _Optional[bytes] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
-    __slots__ = ("nid", "instance", "incarnation", "seq", "stamp_us", "leaving", "neighbours", "reports", "time", "roster_version", "endpoints")
+    __slots__ = ("nid", "instance", "incarnation", "seq", "stamp_us", "leaving", "neighbours", "reports", "time", "roster_version", "endpoints", "claim", "relay")
     NID_FIELD_NUMBER: _ClassVar[int]
     INSTANCE_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
@@ -29,6 +29,8 @@ class Heartbeat(_message.Message):
     TIME_FIELD_NUMBER: _ClassVar[int]
     ROSTER_VERSION_FIELD_NUMBER: _ClassVar[int]
     ENDPOINTS_FIELD_NUMBER: _ClassVar[int]
+    CLAIM_FIELD_NUMBER: _ClassVar[int]
+    RELAY_FIELD_NUMBER: _ClassVar[int]
     nid: str
     instance: int
     incarnation: int
@@ -40,7 +42,19 @@ class Heartbeat(_message.Message):
     time: float
     roster_version: int
     endpoints: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, nid: _Optional[str] = ..., instance: _Optional[int] = ..., incarnation: _Optional[int] = ..., seq: _Optional[int] = ..., stamp_us: _Optional[int] = ..., leaving: _Optional[bool] = ..., neighbours: _Optional[_Iterable[_Union[Neighbour, _Mapping]]] = ..., reports: _Optional[_Iterable[_Union[Report, _Mapping]]] = ..., time: _Optional[float] = ..., roster_version: _Optional[int] = ..., endpoints: _Optional[_Iterable[str]] = ...) -> None: ...
+    claim: Claim
+    relay: bool
+    def __init__(self, nid: _Optional[str] = ..., instance: _Optional[int] = ..., incarnation: _Optional[int] = ..., seq: _Optional[int] = ..., stamp_us: _Optional[int] = ..., leaving: _Optional[bool] = ..., neighbours: _Optional[_Iterable[_Union[Neighbour, _Mapping]]] = ..., reports: _Optional[_Iterable[_Union[Report, _Mapping]]] = ..., time: _Optional[float] = ..., roster_version: _Optional[int] = ..., endpoints: _Optional[_Iterable[str]] = ..., claim: _Optional[_Union[Claim, _Mapping]] = ..., relay: _Optional[bool] = ...) -> None: ...
+
+class Claim(_message.Message):
+    __slots__ = ("mode", "term", "leader")
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    LEADER_FIELD_NUMBER: _ClassVar[int]
+    mode: str
+    term: int
+    leader: str
+    def __init__(self, mode: _Optional[str] = ..., term: _Optional[int] = ..., leader: _Optional[str] = ...) -> None: ...
 
 class Neighbour(_message.Message):
     __slots__ = ("nid", "rtt_us", "wanted", "surplus")
