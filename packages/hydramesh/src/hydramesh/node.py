@@ -8,7 +8,7 @@ import logging
 import secrets
 import socket
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,6 +84,8 @@ class Node:
         self._tasks: set[asyncio.Task[None]] = set()
         self._fetching = False
         self.duplicate = asyncio.Event()
+        #: Called with each session of the trunk that opens: after a renewal it is another one.
+        self.on_open: list[Callable[[Session], None]] = []
 
     # -- start and stop ----------------------------------------------------------------------------
 
@@ -92,6 +94,11 @@ class Node:
         """What Zenoh reads."""
         path = self.state.path
         return Files(path("ca.crt"), path("node.crt"), path("node.key"))
+
+    @property
+    def session(self) -> Session | None:
+        """The trunk's session, while it is open."""
+        return self._session
 
     def _topic(self, rest: str) -> str:
         return f"hm/{self.realm.realm_id}/{rest}"
@@ -121,6 +128,8 @@ class Node:
         self._session.serve(
             self._topic(f"node/{self.realm.nid}/roster"), lambda: self.realm.roster.signed
         )
+        for opened in self.on_open:
+            opened(self._session)
 
     async def _open_gate(self) -> None:
         path = self.state.root / "gate.sock"

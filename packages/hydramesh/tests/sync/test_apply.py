@@ -159,17 +159,19 @@ def test_contents_that_lie_change_nothing(pair):
     assert one.replica.documents() == {}
 
 
-def test_names_that_meet_others_are_refused_alone(pair):
+def test_names_that_meet_others_are_taken_and_told(pair):
     one, _ = pair.nodes
     contents = {blake3(name).digest(): name for name in (b"1", b"2", b"3")}
     marks = list(contents)
     one.apply([Item("Kick.wav", (("p", 1),), marks[0], 1)], contents.get)
-    outcome = one.apply(
+    one.apply(
         [Item("kick.wav", (("p", 1),), marks[1], 1), Item("snare", (("p", 1),), marks[2], 1)],
         contents.get,
     )
-    assert list(outcome.refused) == ["kick.wav"]
-    assert one.documents.search() == ["Kick.wav", "snare"]
+    assert one.documents.search() == ["Kick.wav", "kick.wav", "snare"]
+    assert one.clashes() == ["Kick.wav", "kick.wav"]
+    one.apply([Item("Kick.wav", (("p", 2),), b"")], contents.get)
+    assert one.clashes() == []
 
 
 def test_a_crash_between_documents_and_notes_loses_nothing(pair, monkeypatch):

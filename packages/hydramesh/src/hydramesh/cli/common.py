@@ -33,6 +33,18 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "links": ("looking", "links", "List the direct links."),
     "doctor": ("looking", "doctor", "Check certificate, clock, port and peers."),
     "topology": ("looking", "topology", "Show who is linked with whom."),
+    "share": ("sharing", "share", "Share a folder or a StreamDB store as a collection."),
+    "unshare": ("sharing", "unshare", "Stop sharing a collection."),
+    "follow": ("sharing", "follow", "Follow a collection of another node."),
+    "unfollow": ("sharing", "unfollow", "Stop following a collection."),
+    "collections": ("sharing", "collections", "List the collections, with state and progress."),
+    "files": ("sharing", "files", "List the documents of a collection."),
+    "fetch": ("sharing", "fetch", "Bring contents that are here by name only."),
+    "grant": ("sharing", "grant", "Make a node owner, editor or reader of a collection."),
+    "sync": ("syncing", "sync", "Bring collections up to date now, and show how far it is."),
+    "pause": ("syncing", "pause", "Stop transfers, of one collection or of all."),
+    "resume": ("syncing", "resume", "Go on with transfers."),
+    "limit": ("syncing", "limit", "Show or set how fast transfers may be."),
     "config": ("configuring", "config", "Check the configuration, or print its schema."),
 }
 
@@ -126,7 +138,7 @@ def call(place: Place, method: str, request: Any, *, alone: str = "") -> Any:
 def _remote(path: Path, method: str, request: Any) -> Any:
     import grpc
 
-    from hydramesh.v1 import control_pb2_grpc
+    from hydramesh.v1 import control_pb2_grpc, library_pb2_grpc
 
     absent = DaemonNotRunning(
         "the daemon does not run",
@@ -137,9 +149,12 @@ def _remote(path: Path, method: str, request: Any) -> Any:
         raise absent
     with grpc.insecure_channel(f"unix:{path}") as channel:
         try:
-            connect: Any = control_pb2_grpc.ControlStub
-            stub = connect(channel)
-            return getattr(stub, method)(request, timeout=_TIMEOUT_S)
+            stubs: list[Any] = [control_pb2_grpc.ControlStub, library_pb2_grpc.LibraryStub]
+            for connect in stubs:
+                ask = getattr(connect(channel), method, None)
+                if ask is not None:
+                    return ask(request, timeout=_TIMEOUT_S)
+            raise AssertionError(method)
         except grpc.RpcError as error:
             if error.code() == grpc.StatusCode.UNAVAILABLE:
                 raise absent from None
