@@ -151,3 +151,112 @@ def test_a_transfer_goes_on_after_a_kill(two, folder):
     bert.ok("limit", "--down", "none")
     level(two, (first, documents(bert, "long")), {"take": data})
     assert not list((bert.folder / "s").glob("library/*/pulls/*"))
+
+
+def test_folders_follow_each_other(two, folder):
+    anna, bert = two
+    one, other = folder / "one", folder / "other"
+    (one / "loops").mkdir(parents=True)
+    (one / "kick.wav").write_bytes(b"boom")
+    (one / "loops/a.wav").write_bytes(b"x" * 100_000)
+    anna.ok("share", str(one), "--as", "samples", "--everyone", "editor")
+    bert.ok("follow", "samples", "--into", str(other))
+    wait_for(lambda: files(other) == files(one), bert.log)
+
+    (other / "snare.wav").write_bytes(b"tack")
+    (other / "kick.wav").unlink()
+    (one / "loops").rename(one / "takes")
+    wanted = {"takes/a.wav": b"x" * 100_000, "snare.wav": b"tack"}
+    wait_for(lambda: files(one) == files(other) == wanted, bert.log)
+
+    # Changed on both sides while they do not see each other: both are kept, on both.
+    bert.stop(signal.SIGKILL)
+    (one / "snare.wav").write_bytes(b"anna's")
+    (other / "snare.wav").write_bytes(b"bert's")
+    (other / "new.wav").write_bytes(b"new")
+    bert.start()
+    wait_for(lambda: files(one) == files(other) and "new.wav" in files(one), bert.log)
+    wait_for(lambda: {b"anna's", b"bert's"} <= set(files(other).values()), bert.log)
+    wait_for(lambda: files(one) == files(other), bert.log)
+    assert len(files(one)) == 4
+
+
+def files(folder):
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_a_folder_that_is_gone_deletes_nothing(two, folder):
+    anna, bert = two
+    one = folder / "one"
+    one.mkdir()
+    (one / "kick.wav").write_bytes(b"boom")
+    anna.ok("share", str(one), "--as", "samples")
+    bert.ok("follow", "samples")
+    second = documents(bert, "samples")
+    wait_for(lambda: content(second) == {"kick.wav": b"boom"}, bert.log)
+    one.rename(folder / "away")
+    wait_for(lambda: info(anna, "samples")["problem"], anna.log)
+    (folder / "away").rename(one)
+    (one / "snare.wav").write_bytes(b"tack")
+    wait_for(lambda: "snare.wav" in content(second), bert.log)
+    assert content(second)["kick.wav"] == b"boom"
+
+
+def test_parts_names_only_pauses_and_twins(two, folder):
+    anna, bert = two
+    loop = os.urandom(300_000)
+    first = made(folder / "all.sdb", drums__kick=b"boom", drums__loop=loop, keys__pad=b"ah")
+    anna.ok("share", str(first), "--as", "all", "--everyone", "editor")
+    anna.ok("share", str(first), "--as", "drums", "--prefix", "drums")
+
+    # A part of the collection; and a collection that is a part of the store.
+    bert.ok("follow", "all", "--prefix", "keys/")
+    bert.ok("follow", "drums")
+    part, drums = documents(bert, "all"), documents(bert, "drums")
+    wait_for(lambda: content(part) == {"keys/pad": b"ah"}, bert.log)
+    wait_for(lambda: content(drums) == {"kick": b"boom", "loop": loop}, bert.log)
+    write(part, "keys/organ", b"oh")
+    wait_for(lambda: content(first).get("keys/organ") == b"oh", anna.log)
+    wait_for(lambda: info(bert, "all")["state"] == "in-sync", bert.log)
+
+    # Names now, contents when they are asked for; what another collection has is not transferred.
+    bert.ok("unfollow", "all")
+    write(first, "keys/new", b"eh")
+    anna.ok("pause")
+    bert.ok("follow", "all", "--lazy")
+    lazy = documents(bert, "all")
+    time.sleep(1)
+    assert bert.ok("files", "all")["documents"] == []
+    anna.ok("resume")
+    wait_for(lambda: len(bert.ok("files", "all")["documents"]) == 5, bert.log)
+    here = {each["path"] for each in bert.ok("files", "all")["documents"] if each["here"]}
+    assert here == {"drums/kick", "drums/loop", "keys/pad", "keys/organ"}
+    assert set(content(lazy)) == here
+    bert.ok("fetch", "all", "keys/new")
+    assert content(lazy)["keys/new"] == b"eh"
+    assert bert.run("fetch", "all", "nothing")[1]["error"] == "NotFound"
+
+    # A document that is here by name only is not one that was deleted here.
+    write(first, "keys/late", b"late")
+    wait_for(lambda: len(bert.ok("files", "all")["documents"]) == 6, bert.log)
+    bert.stop()
+    bert.start()
+    wait_for(lambda: info(bert, "all").get("state") == "in-sync", bert.log)
+    assert set(content(first)) == here | {"keys/new", "keys/late"}
+
+    # Paused, nothing moves.
+    bert.ok("pause", "drums")
+    write(first, "drums/snare", b"tack")
+    time.sleep(2)
+    assert "snare" not in content(drums)
+    assert info(bert, "drums")["state"] == "paused"
+    bert.ok("resume", "drums")
+    wait_for(lambda: content(drums).get("snare") == b"tack", bert.log)
+    assert bert.run("follow", "drums")[1]["error"] == "NameTaken"
+    assert bert.run("unshare", "drums")[1]["error"] == "InvalidArgument"
+    assert bert.run("follow", "nothing")[1]["error"] == "NoCollection"
+    assert anna.run("share", str(folder / "no"), "--as", "no")[1]["error"] == "NotFound"

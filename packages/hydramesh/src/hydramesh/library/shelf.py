@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from hydramesh.identity.certs import PrivateKey, public_bytes
 from hydramesh.library.catalogue import Entry
 from hydramesh.library.errors import StoreUnusable
+from hydramesh.library.mirror import Mirror
 from hydramesh.sync.apply import Applied, Collection
 from hydramesh.sync.charter import Charter, Grant, read_grants
 from hydramesh.sync.contents import Content
@@ -62,6 +63,7 @@ class Shelf:
         self.verifier = Verifier(entry.collection, self.role)
         self.verifier.learn({nid: public_bytes(key)})
         self.collection: Collection | None = None
+        self.mirror: Mirror | None = None
         self.head: Head | None = None
         self._documents: StreamDB | None = None
         self._notes: StreamDB | None = None
@@ -120,10 +122,23 @@ class Shelf:
             raise
         self.collection.writes = self.may_write
         self._take_stock()
+        if entry.folder:
+            self._mirror(Path(entry.folder), self.collection)
+
+    def _mirror(self, folder: Path, collection: Collection) -> None:
+        mirror = Mirror(folder, collection.documents, self.keep, self.recall)
+        try:
+            mirror.start()
+        except BaseException:
+            self.close()
+            raise
+        self.mirror = collection.outside = mirror
 
     def close(self) -> None:
         """Close them."""
-        self.collection = None
+        if self.mirror is not None:
+            self.mirror.stop()
+        self.mirror = self.collection = None
         for store in (self._documents, self._notes):
             if store is not None:
                 store.close()
@@ -163,6 +178,8 @@ class Shelf:
         collection = self._need()
         before = collection.replica.seq
         collection.scan()
+        if self.mirror is not None:
+            self.mirror.look_again()
         now = time.monotonic()
         if now - self._expired > _EXPIRE_EVERY_S:
             self._expired = now

@@ -79,7 +79,8 @@ def _fill(library: Library, shelf: Shelf, follower: Follower, out: pb.Collection
     if collection is not None:
         out.local = len(collection.local)
         out.clashes.extend(collection.clashes()[:_MOST_CLASHES])
-    out.problem = out.problem or follower.problem or library.puller.problem
+    trouble = shelf.mirror.trouble if shelf.mirror is not None else ""
+    out.problem = out.problem or follower.problem or trouble or library.puller.problem
 
 
 def _state(library: Library, entry: Entry, follower: Follower | None) -> str:
