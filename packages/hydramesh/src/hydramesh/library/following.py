@@ -48,6 +48,7 @@ BATCH_ITEMS = 200
 BATCH_BYTES = 64 << 20
 MAX_PENDING = 200_000
 _SETTLED_S = 3.0
+_CHANGED_S = 0.05
 _STORE_AGAIN_S = 5.0
 _FRAME_RANGES = 128
 _WANTS_AT_ONCE = 64
@@ -171,7 +172,9 @@ class Follower:
             if not self.pending:
                 await self.shelf.run(self._remember)
             self.problem = ""
-        except StoreChanged:
+        except StoreChanged as error:
+            log.info("%s: %s", self.shelf.entry.name, error.what)
+            await asyncio.sleep(_CHANGED_S)
             self._wake.set()
         except (HydraMeshError, StreamDBError, OSError) as error:
             self._store_again = now + _STORE_AGAIN_S
@@ -226,6 +229,9 @@ class Follower:
                 await self._reconcile(peer, head, ways)
             ways.failures = 0
         except (HydraMeshError, StreamDBError, OSError) as error:
+            self._failed(peer, ways, error)
+        except Exception as error:
+            log.exception("%s from %s", self.shelf.entry.name, peer)
             self._failed(peer, ways, error)
         self._wake.set()
 

@@ -82,7 +82,11 @@ class Partials:
 
     def note(self, fetch: Fetch) -> None:
         """Write down what is here, once it is on the disk."""
-        handle = os.open(self._part(fetch.digest), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            handle = os.open(self._part(fetch.digest), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            # It is whole, or is not wanted any more.
+            return
         try:
             journal = fetch.journal()
             os.fdatasync(handle)

@@ -134,7 +134,7 @@ class Library:
         follower = Follower(shelf, self.puller, self)
         follower.paused = self.is_paused(entry.collection)
         self.followers[entry.collection] = follower
-        self._runs[entry.collection] = asyncio.get_running_loop().create_task(follower.run())
+        self._runs[entry.collection] = asyncio.get_running_loop().create_task(_go_on(follower))
         self._dirty.add(entry.collection)
         return True
 
@@ -346,3 +346,13 @@ class Library:
                 told = pack_head(replace(shelf.head, time=time.time()))
                 session.publish(topic, self.door.announce(topic, told))
         self._dirty.clear()
+
+
+async def _go_on(follower: Follower) -> None:
+    """Follow, also after an error that nobody thought of: what is in the stores is whole."""
+    while True:
+        try:
+            await follower.run()
+        except Exception:
+            log.exception("%s: following begins anew", follower.shelf.entry.name)
+            await asyncio.sleep(_OPEN_AGAIN_S)
