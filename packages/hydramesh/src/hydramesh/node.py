@@ -44,6 +44,9 @@ _LINKS_EVERY = 2
 #: Every fourth heartbeat carries the certificate, so that a newcomer waits a second at most.
 _CERTIFICATE_EVERY = 4
 _RETRY_S = 60.0
+#: Zenoh ends a link itself after 4 s of silence: what is linked and says nothing for longer is not
+#: routed any more. Its routing can stop for good when several links end at once (seen in 1.10.2).
+_DEAF_S = 10.0
 
 
 @dataclass(slots=True)
@@ -83,6 +86,7 @@ class Node:
         self._opener = Opener(realm.ca_der)
         self._tasks: set[asyncio.Task[None]] = set()
         self._fetching = False
+        self._silent: dict[str, float] = {}
         self.duplicate = asyncio.Event()
         #: Called with each session of the trunk that opens: after a renewal it is another one.
         self.on_open: list[Callable[[Session], None]] = []
@@ -309,8 +313,21 @@ class Node:
             self._act(self.membership.tick(time.monotonic()))
             if count % _LINKS_EVERY == 0:
                 self._watch_links()
+                await self._watch_silence(time.monotonic())
             count += 1
             await asyncio.sleep(TICK_S)
+
+    async def _watch_silence(self, now: float) -> None:
+        """Open the trunk anew when a peer has been linked for long and is not heard."""
+        peers = self.membership.peers
+        silent = [n for n in self.links if n in peers and not peers[n].effective.reachable]
+        self._silent = {nid: self._silent.get(nid, now) for nid in silent}
+        if not silent or now - min(self._silent.values()) < _DEAF_S:
+            return
+        log.warning("%s is linked and not heard: the trunk begins anew", self.name_of(silent[0]))
+        self._silent.clear()
+        await self._close_session()
+        await self._reopen()
 
     def direction(self, nid: str) -> str:
         """Whether we dialled a link ("out") or were dialled ("in")."""

@@ -25,7 +25,7 @@ from hydramesh.sync.apply import Applied
 from hydramesh.sync.contents import Content
 from hydramesh.sync.errors import BadMessage, StoreChanged
 from hydramesh.sync.reconcile import Frame, Wanted
-from hydramesh.sync.versions import Item, merge_all
+from hydramesh.sync.versions import Item, Key, Order, compare
 from hydramesh.wire import (
     Head,
     pack_frame,
@@ -91,16 +91,18 @@ class Follower:
         self.shelf = shelf
         self.puller = puller
         self.ways: dict[str, Ways] = {}
-        self.pending: dict[str, Item] = {}
+        self.pending: dict[Key, Item] = {}
         self.problem = ""
         self.refused = 0
         self.paused = False
         self._around = around
-        self._waits: dict[bytes, set[str]] = {}
-        self._needs: dict[str, set[bytes]] = {}
+        self._at: dict[str, set[Key]] = {}
+        self._waits: dict[bytes, set[Key]] = {}
+        self._needs: dict[Key, set[bytes]] = {}
         self._opening: dict[bytes, asyncio.Event] = {}
         self._kept = b""
-        self._due: dict[str, None] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._due: dict[Key, None] = {}
         self._busy: dict[str, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
         self._changed_at = time.monotonic()
@@ -117,8 +119,8 @@ class Follower:
 
     def arrived(self, digest: bytes) -> None:
         """A content is here that some items wait for."""
-        for path in self._waits.get(digest, ()):
-            self._due[path] = None
+        for key in self._waits.get(digest, ()):
+            self._due[key] = None
         if digest in self._opening:
             self._opening[digest].set()
         self._wake.set()
@@ -146,6 +148,7 @@ class Follower:
 
     async def run(self) -> None:
         """Follow, until cancelled."""
+        self._loop = asyncio.get_running_loop()
         await self.shelf.run(self._recall)
         try:
             while True:
@@ -315,10 +318,35 @@ class Follower:
                 "%s: %d changes from %s were refused: their authors may not write",
                 self.shelf.entry.name, refused, peer,
             )  # fmt: skip
-        for path, item in merge_all(self.pending, fresh).items():
-            self.pending[path] = item
-            self._due[path] = None
+        for item in fresh:
+            self._add(item)
         self._wake.set()
+
+    def _add(self, item: Item) -> None:
+        """Let an item wait, unless a newer one does; those that it replaces wait no more.
+
+        Two that were made side by side are kept as they came, and meet in the replica: the copy of
+        the one that loses needs its content, and so do we then.
+        """
+        for key in list(self._at.get(item.path, ())):
+            order = compare(self.pending[key].version, item.version)
+            if order is Order.NEWER or key == item.key:
+                return
+            if order is Order.OLDER:
+                self._drop(key)
+        self.pending[item.key] = item
+        self._at.setdefault(item.path, set()).add(item.key)
+        self._due[item.key] = None
+
+    def _drop(self, key: Key) -> None:
+        """An item is in the replica, or is of no use any more."""
+        self.pending.pop(key, None)
+        self._due.pop(key, None)
+        keys = self._at.get(key[0], set())
+        keys.discard(key)
+        if not keys:
+            self._at.pop(key[0], None)
+        self._release(key)
 
     async def _apply_due(self) -> None:
         while self._due and not self.paused:
@@ -326,7 +354,7 @@ class Follower:
             try:
                 outcome = await self.shelf.run(self.shelf.apply, batch, self._content)
             except BaseException:
-                self._due.update(dict.fromkeys(item.path for item in batch))
+                self._due.update(dict.fromkeys(item.key for item in batch))
                 raise
             self._settle(batch, outcome)
             if outcome.changed:
@@ -335,11 +363,11 @@ class Follower:
     def _next_batch(self) -> list[Item]:
         batch: list[Item] = []
         size = 0
-        for path in list(self._due):
-            item = self.pending.get(path)
+        for key in list(self._due):
+            item = self.pending.get(key)
             if batch and (len(batch) >= BATCH_ITEMS or size > BATCH_BYTES):
                 break
-            del self._due[path]
+            del self._due[key]
             if item is not None:
                 batch.append(item)
                 size += item.size
@@ -347,31 +375,35 @@ class Follower:
 
     def _settle(self, batch: list[Item], outcome: Applied) -> None:
         for item in batch:
-            missing = outcome.waiting.get(item.path)
-            if missing is not None:
-                self._await(item.path, missing, outcome.missing[missing])
-            elif self.pending.get(item.path) is item:
-                del self.pending[item.path]
-                self._release(item.path)
+            missing = outcome.waiting.get(item.key)
+            if missing is None:
+                self._drop(item.key)
+            elif item.key in self.pending:
+                self._await(item.key, missing, outcome.missing[missing])
 
-    def _await(self, path: str, digest: bytes, size: int) -> None:
-        self._needs.setdefault(path, set()).add(digest)
-        self._waits.setdefault(digest, set()).add(path)
+    def _await(self, key: Key, digest: bytes, size: int) -> None:
+        self._needs.setdefault(key, set()).add(digest)
+        self._waits.setdefault(digest, set()).add(key)
         self.puller.want(digest, size, self.collection)
 
-    def _release(self, path: str) -> None:
-        """Nothing waits for the contents of a path any more."""
-        for digest in self._needs.pop(path, ()):
-            paths = self._waits[digest]
-            paths.discard(path)
-            if not paths:
+    def _release(self, key: Key) -> None:
+        """An item waits for no content any more."""
+        for digest in self._needs.pop(key, ()):
+            keys = self._waits[digest]
+            keys.discard(key)
+            if not keys:
                 del self._waits[digest]
                 self.puller.done_with(digest, self.collection)
 
     def _content(self, digest: bytes) -> Content | None:
         if digest == _EMPTY:
             return b""
-        return self.puller.content(digest) or self._around.elsewhere(digest, self.collection)
+        path = self.puller.content(digest)
+        if path is not None and path.exists():
+            return path
+        if path is not None and self._loop is not None:
+            self._loop.call_soon_threadsafe(self.puller.lost, digest)
+        return self._around.elsewhere(digest, self.collection)
 
     async def open(self, path: str, size: int, digest: bytes) -> None:
         """Bring the content of a document of which only the name is here."""

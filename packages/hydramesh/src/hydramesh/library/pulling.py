@@ -113,7 +113,7 @@ class Puller:
         self._left[collection] -= held.size
         if not held.collections:
             self._forget(digest)
-            self._threads.submit(self.partials.discard, digest)
+            self._discard(digest)
             self._wake.set()
 
     def leave(self, collection: str) -> None:
@@ -138,6 +138,13 @@ class Puller:
     def content(self, digest: bytes) -> Path | None:
         """A content that is whole."""
         return self.ready.get(digest)
+
+    def lost(self, digest: bytes) -> None:
+        """A content that was whole is not there any more: fetch it again."""
+        if self.ready.pop(digest, None) is not None:
+            self._active.discard(digest)
+            self._queue.append(digest)
+            self._wake.set()
 
     def poke(self) -> None:
         """Look again whom to ask."""
@@ -210,6 +217,8 @@ class Puller:
     async def _begin(self, want: Want) -> None:
         try:
             path = await self._in_thread(self.partials.find, want.digest)
+            if self.wants.get(want.digest) is not want:
+                return
             if path is not None:
                 self._complete(want.digest, path)
                 return
@@ -222,7 +231,10 @@ class Puller:
             log.warning("%s", error.what)
             self._give_up(want.digest, time.monotonic(), _FORGIVE_S)
             return
-        if fetch is None or want.digest not in self.wants:
+        if self.wants.get(want.digest) is not want:
+            # It was given up, and perhaps wanted again, meanwhile.
+            return
+        if fetch is None:
             self._give_up(want.digest, time.monotonic())
             return
         self._fetches[want.digest] = fetch
@@ -307,7 +319,8 @@ class Puller:
         except HydraMeshError:
             self.planner.put_back(pull.peer, pull.digest, pull.index)
         else:
-            if news:
+            fetch = self._fetches.get(pull.digest)
+            if news and fetch is not None:
                 self.received += len(data)
                 await self._take(fetch, pull.index, data)
         self._wake.set()
@@ -320,7 +333,9 @@ class Puller:
                 await self._in_thread(self.partials.write, digest, index, data)
             finally:
                 self._writing[digest] -= 1
-            if fetch.done and not self._writing[digest]:
+            if self._fetches.get(digest) is not fetch:
+                self._discard(digest)
+            elif fetch.done and not self._writing[digest]:
                 del self._writing[digest]
                 await self._finish(fetch)
             elif time.monotonic() - self._noted.get(digest, 0.0) > _NOTE_EVERY_S:
@@ -349,9 +364,21 @@ class Puller:
         if digest in self.wants:
             self.ready[digest] = path
             self._arrived(digest)
+        else:
+            self._discard(digest)
         self._wake.set()
 
+    def _discard(self, digest: bytes) -> None:
+        def work() -> None:
+            with contextlib.suppress(OSError):
+                if digest not in self.wants:
+                    self.partials.discard(digest)
+
+        self._threads.submit(work)
+
     def _disk_failed(self, digest: bytes, error: OSError) -> None:
+        if digest not in self.wants:
+            return
         self.problem = f"contents cannot be kept: {(error.strerror or str(error)).lower()}"
         log.error("%s", self.problem)
         self._give_up(digest, time.monotonic(), _DISK_AGAIN_S)

@@ -20,7 +20,7 @@ from hydramesh.sync.contents import Content, Stored, facts, opened
 from hydramesh.sync.errors import BadMessage, BadName, StoreChanged
 from hydramesh.sync.names import Names
 from hydramesh.sync.replica import Replica
-from hydramesh.sync.versions import Item, conflict_copy, merge_all
+from hydramesh.sync.versions import Item, Key, conflict_copy, merge_all
 from hydramesh.wire import pack_note, unpack_note
 from streamdb import StreamDB
 from streamdb.errors import FeedTrimmed, NotFound
@@ -37,12 +37,13 @@ _NEVER = -1
 class Applied:
     """What became of a change set.
 
-    ``missing`` are the contents to fetch first, by digest; their items wait for the next time.
+    ``missing`` are the contents to fetch first, by digest; ``waiting`` says which item waits for
+    which of them.
     """
 
     changed: list[Item] = field(default_factory=list)
     missing: dict[bytes, int] = field(default_factory=dict)
-    waiting: dict[str, bytes] = field(default_factory=dict)
+    waiting: dict[Key, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +241,7 @@ class Collection:
                 absent.add(change.path)
             else:
                 batch.outcome.missing[change.digest] = change.size
-                batch.outcome.waiting[item.path] = change.digest
+                batch.outcome.waiting[item.key] = change.digest
                 return
         batch.ready.update(changes)
         batch.wanted.update(contents)

@@ -25,6 +25,8 @@ _KEPT_NAME_BYTES = 160
 Vector: TypeAlias = tuple[tuple[str, int], ...]
 """(node, count of its edits), sorted by node; counts are at least 1."""
 
+Key: TypeAlias = "tuple[str, Vector, bytes]"
+
 
 class Order(Enum):
     """How one version stands to another."""
@@ -100,6 +102,11 @@ class Item:
     def deleted(self) -> bool:
         """Whether this is a tombstone."""
         return not self.digest
+
+    @property
+    def key(self) -> Key:
+        """What tells this state of the path from others."""
+        return self.path, self.version, self.digest
 
     @property
     def rank(self) -> tuple[bool, bytes, int, int]:
