@@ -14,7 +14,7 @@ from hydramesh.identity import realm as realms
 from hydramesh.identity.state import State
 from hydramesh.library.service import Library
 from hydramesh.library.verbs import Verbs
-from hydramesh.node import Node
+from hydramesh.node import Node, endpoints_of
 from hydramesh.v1 import library_pb2 as pb
 from streamdb import StreamDB
 
@@ -50,7 +50,8 @@ class Member:
             authority.state, node.realm, self.name, 3600, node.endpoints, time.time()
         )
         node.take(realm)
-        await realms.join(self.state, code, self.name, [], time.time())
+        endpoints = [str(each) for each in endpoints_of(self.config)]
+        await realms.join(self.state, code, self.name, endpoints, time.time())
         return await self.start()
 
     async def start(self) -> Member:
