@@ -22,9 +22,12 @@ from hydramesh.identity.certs import DEFAULT_LIFE_S
 from hydramesh.identity.invites import parse_endpoint
 from hydramesh.identity.names import name_from_host
 from hydramesh.identity.state import State
+from hydramesh.library.control import LibraryService
+from hydramesh.library.service import Library
+from hydramesh.library.verbs import Verbs
 from hydramesh.node import Node, endpoints_of
 from hydramesh.v1 import control_pb2 as pb
-from hydramesh.v1 import control_pb2_grpc
+from hydramesh.v1 import control_pb2_grpc, library_pb2_grpc
 
 log = logging.getLogger("hydramesh")
 
@@ -61,6 +64,7 @@ class Daemon:
         self.phase, self.failure = "no-realm", ""
         self.started = time.monotonic()
         self._turn = asyncio.Lock()
+        self.library: Library | None = None
 
     async def start_node(self) -> None:
         """Start the node if there is a realm; a failure is kept for ``status``."""
@@ -70,16 +74,26 @@ class Daemon:
         self.phase, self.failure = "starting", ""
         try:
             node = Node(self.state, realms.load(self.state), self.config)
+            library = Library(node)
+            node.on_open.append(library.attach)
             await node.start()
+            try:
+                await library.start()
+            except BaseException:
+                await node.stop()
+                raise
         except HydraMeshError as error:
             self.phase, self.failure = "failed", f"{error.what}: {error.why}".rstrip(": ")
             raise
-        self.node, self.phase = node, "running"
+        self.node, self.library, self.phase = node, library, "running"
         log.info("in realm %s, listening on %s", node.realm.name, ", ".join(node.listening))
 
     async def stop_node(self) -> None:
         """Stop it."""
         node, self.node = self.node, None
+        library, self.library = self.library, None
+        if library is not None:
+            await library.stop()
         if node is not None:
             await node.stop()
 
@@ -92,6 +106,12 @@ class Daemon:
                 )
             raise NoRealm("the node does not run", why=self.failure, next_step="hydramesh status")
         return self.node
+
+    def verbs(self) -> Verbs:
+        """What can be done with collections, or an error that says why nothing can."""
+        self.running()
+        assert self.library is not None
+        return Verbs(self.library)
 
     async def init(self, asked: pb.InitRequest) -> pb.RealmInfo:
         """Found a realm and start."""
@@ -241,6 +261,8 @@ async def serve(daemon: Daemon, path: Path) -> grpc.aio.Server:
     add: Any = control_pb2_grpc.add_ControlServicer_to_server
     add(ControlService(daemon), server)
     operations.add_to(server, daemon)
+    add_library: Any = library_pb2_grpc.add_LibraryServicer_to_server
+    add_library(LibraryService(daemon.verbs), server)
     server.add_insecure_port(f"unix:{path}")
     await server.start()
     return server

@@ -162,6 +162,12 @@ class PeerStalled(HydraMeshError):
     exit_code = 4
 
 
+class PeerRefused(HydraMeshError):
+    """The other side did not do what it was asked."""
+
+    exit_code = 4
+
+
 class Unreachable(HydraMeshError):
     """No connection could be made."""
 
@@ -199,7 +205,10 @@ def from_wire(name: str, what: str, why: str, next_step: str) -> HydraMeshError:
 
     The texts come from outside: they are cut to a length that a terminal can show.
     """
-    kind = {each.__name__: each for each in HydraMeshError.__subclasses__()}.get(
-        name, HydraMeshError
-    )
+    kinds = {each.__name__: each for each in _kinds(HydraMeshError)}
+    kind = kinds.get(name, HydraMeshError)
     return kind(what[:300], why=why[:1000], next_step=next_step[:300])
+
+
+def _kinds(kind: type[HydraMeshError]) -> list[type[HydraMeshError]]:
+    return [kind, *(each for below in kind.__subclasses__() for each in _kinds(below))]

@@ -49,6 +49,9 @@ _RETRY_S = 60.0
 _CALL_EVERY_S = 2.0
 #: So long a renewed session waits for its links before the old one closes.
 _MOVE_S = 3.0
+#: Zenoh ends a link itself after 4 s of silence: what is linked and says nothing for longer is not
+#: routed any more. Its routing can stop for good when several links end at once (seen in 1.10.2).
+_DEAF_S = 10.0
 
 
 @dataclass(slots=True)
@@ -93,7 +96,11 @@ class Node:
         self._opener = Opener(realm.ca_der)
         self._tasks: set[asyncio.Task[None]] = set()
         self._fetching = False
+        self._silent: dict[str, float] = {}
+        self._moving = asyncio.Lock()
         self.duplicate = asyncio.Event()
+        #: Called with each session of the trunk that opens: after a renewal it is another one.
+        self.on_open: list[Callable[[Session], None]] = []
 
     # -- start and stop ----------------------------------------------------------------------------
 
@@ -102,6 +109,11 @@ class Node:
         """What Zenoh reads."""
         path = self.state.path
         return Files(path("ca.crt"), path("node.crt"), path("node.key"))
+
+    @property
+    def session(self) -> Session | None:
+        """The trunk's session, while it is open."""
+        return self._session
 
     def _topic(self, rest: str) -> str:
         return f"hm/{self.realm.realm_id}/{rest}"
@@ -135,7 +147,9 @@ class Node:
         probes.serve(self._session, own)
         if self.realm.authority is not None:
             limit = enrol.MAX_REQUEST_BYTES
-            self._session.answer(f"{own}/renew", limit, self._handle_renewal, where="loop")
+            self._session.reply_to(f"{own}/renew", limit, self._handle_renewal, where="loop")
+        for opened in self.on_open:
+            opened(self._session)
 
     async def _open_gate(self) -> None:
         path = self.state.root / "gate.sock"
@@ -356,8 +370,23 @@ class Node:
             self._call_configured(now)
             if count % _LINKS_EVERY == 0:
                 self._watch_links()
+                self._watch_silence(now)
             count += 1
             await asyncio.sleep(TICK_S)
+
+    def _watch_silence(self, now: float) -> None:
+        """Open the trunk anew when a peer has been linked for long and is not heard."""
+        peers = self.membership.peers
+        silent = [n for n in self.links if n in peers and not peers[n].effective.reachable]
+        self._silent = {nid: self._silent.get(nid, now) for nid in silent}
+        if not silent or now - min(self._silent.values()) < _DEAF_S or self._moving.locked():
+            return
+        log.warning("%s is linked and not heard: the trunk begins anew", self.name_of(silent[0]))
+        self._silent.clear()
+        self._start(self._begin_anew())
+
+    async def _begin_anew(self) -> None:
+        await self._reopen()
 
     # -- what the user asks for --------------------------------------------------------------------
 
@@ -417,13 +446,19 @@ class Node:
             stale = await self._renew_if_due() or stale
             if stale:
                 stale = not await self._reopen()
+                if not stale:
+                    log.info("the certificate was renewed")
 
     async def _reopen(self) -> bool:
-        """Take the new certificate into use; whether that was possible.
+        """Take a new certificate into use, or begin anew; whether that was possible.
 
         Zenoh reads it only when a session opens. So a second session is opened beside the first,
         with lines of its own; when the neighbours are linked with it, too, the first one closes.
         """
+        async with self._moving:
+            return await self._move()
+
+    async def _move(self) -> bool:
         assert self._session is not None
         old, neighbours, port = self._session, list(self.links), self._board.trunk_port
         self._before = old
@@ -445,7 +480,7 @@ class Node:
         self._before = None
         await old.close()
         self._board.close_retired()
-        log.info("the certificate was renewed")
+        log.info("the trunk was opened anew")
         return True
 
     async def _link_anew(self, neighbours: list[str]) -> None:

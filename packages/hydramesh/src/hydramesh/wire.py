@@ -5,7 +5,8 @@ What is decoded is built anew from checked parts; anything else is a BadMessage.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import msgpack  # type: ignore[import-untyped]
@@ -28,6 +29,7 @@ from hydramesh.sync.reconcile import (
     MAX_BOUND,
     MAX_LIST,
     MAX_RANGES,
+    SUM,
     Frame,
     Kind,
     Range,
@@ -35,11 +37,12 @@ from hydramesh.sync.reconcile import (
     check_frame,
 )
 from hydramesh.sync.replica import MOST_ITEMS, Delta
-from hydramesh.sync.versions import MAX_COUNT, MAX_VECTOR, Item, Vector
+from hydramesh.sync.versions import MAX_COUNT, MAX_PROOFS, MAX_VECTOR, Item, Proof, Vector
 
 MAX_HEARTBEAT_BYTES = 32 << 10
 MAX_MESSAGE_BYTES = 4 << 20
 MAX_SIZE = 4 << 30
+MAX_SIGNATURE = 80
 _STATUSES = tuple(Status)
 _T = TypeVar("_T")
 
@@ -188,12 +191,25 @@ def _claim(value: Any) -> Claim:
 
 
 def _item_row(item: Item) -> tuple[Any, ...]:
-    return item.path, item.version, item.digest, item.size, item.mtime_ns
+    edit = item.path, item.version, item.digest, item.size, item.mtime_ns
+    return (*edit, [_proof_row(proof, edit) for proof in item.proofs])
+
+
+def _proof_row(proof: Proof, edit: tuple[Any, ...]) -> tuple[Any, ...]:
+    signed = proof.path, proof.version, proof.digest, proof.size, proof.mtime_ns
+    # Most items are one edit: then it is not said twice.
+    return (proof.author, proof.signature, *(signed if signed != edit else ()))
 
 
 def _item(value: Any) -> Item:
-    path, version, digest, size, mtime_ns = _row(value, 5)
-    return Item(
+    *row, proofs = _row(value, 6)
+    edit = _edit(row)
+    return Item(*edit, proofs=_rows(proofs, MAX_PROOFS, lambda each: _proof(each, edit)))
+
+
+def _edit(row: Sequence[Any]) -> tuple[str, Vector, bytes, int, int]:
+    path, version, digest, size, mtime_ns = row
+    return (
         check_name(path),
         _vector(version),
         _bytes(digest, 32, (0, 32)),
@@ -202,18 +218,42 @@ def _item(value: Any) -> Item:
     )
 
 
-def pack_item(item: Item) -> bytes:
-    """One item as bytes."""
-    return _pack("item", _item_row(item))
+def _proof(value: Any, edit: tuple[str, Vector, bytes, int, int]) -> Proof:
+    if not isinstance(value, tuple) or len(value) not in (2, 7):
+        raise BadMessage("a proof is missing, or of the wrong length")
+    author, signature, *signed = value
+    return Proof(
+        _node(author), _bytes(signature, MAX_SIGNATURE), *(_edit(signed) if signed else edit)
+    )
 
 
-def unpack_item(raw: bytes) -> Item:
-    """One item from bytes.
+def pack_note(item: Item, *, here: bool) -> bytes:
+    """One item with whether its content is here, as a replica keeps it."""
+    return _pack("note", _item_row(item), here)
+
+
+def unpack_note(raw: bytes) -> tuple[Item, bool]:
+    """An item from a replica's own notes.
 
     Raises:
-        BadMessage, BadName: it is none, or its path is not allowed.
+        BadMessage, BadName: it is none.
     """
-    return _item(_unpack(raw, "item", 1, MAX_MESSAGE_BYTES)[0])
+    row, here = _unpack(raw, "note", 2, MAX_MESSAGE_BYTES)
+    return _item(row), _flag(here)
+
+
+def pack_items(items: Iterable[Item]) -> bytes:
+    """Some items as bytes."""
+    return _pack("items", [_item_row(item) for item in items])
+
+
+def unpack_items(raw: bytes) -> tuple[Item, ...]:
+    """Some items from bytes.
+
+    Raises:
+        BadMessage, BadName: they are none, or name a path that is not allowed.
+    """
+    return _rows(_unpack(raw, "items", 1, MAX_MESSAGE_BYTES)[0], MOST_ITEMS, _item)
 
 
 def _vector(value: Any) -> Vector:
@@ -317,3 +357,121 @@ def unpack_wanted(raw: bytes) -> Wanted:
     if wanted.lower >= wanted.upper:
         raise BadMessage("a range ends before it begins")
     return wanted
+
+
+# -- what is asked of a peer -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What a node says of its replica of a collection, now and then and when it changes.
+
+    ``sum`` stands for all its items, ``charter`` for the grants that it knows. Of a replica with a
+    ``prefix`` there is only that part; a ``lazy`` one has not got all contents.
+    """
+
+    time: float
+    epoch: int
+    seq: int
+    count: int
+    size: int
+    sum: bytes
+    charter: bytes
+    prefix: str = ""
+    lazy: bool = False
+
+
+def pack_head(head: Head) -> bytes:
+    """A head as bytes."""
+    return _pack(
+        "head", int(head.time * 1000), head.epoch, head.seq, head.count, head.size, head.sum,
+        head.charter, head.prefix, head.lazy,
+    )  # fmt: skip
+
+
+def unpack_head(raw: bytes) -> Head:
+    """A head from bytes.
+
+    Raises:
+        BadMessage: it is none.
+    """
+    time, epoch, seq, count, size, total, charter, prefix, lazy = _unpack(
+        raw, "head", 9, MAX_HEARTBEAT_BYTES
+    )
+    return Head(
+        _int(time, 0, MAX_COUNTER) / 1000,
+        _int(epoch, 0, MAX_COUNTER),
+        _int(seq, 0, MAX_COUNTER),
+        _int(count, 0, MAX_COUNTER),
+        _int(size, 0, MAX_COUNTER),
+        _bytes(total, SUM, (SUM,)),
+        _bytes(charter, 8, (8,)),
+        check_prefix(prefix),
+        _flag(lazy),
+    )
+
+
+def check_prefix(value: Any) -> str:
+    """A prefix of paths from anywhere.
+
+    Raises:
+        BadMessage: it is no text, or longer than a path.
+    """
+    if not isinstance(value, str) or len(value) > MAX_BOUND or not (value + "x").isprintable():
+        raise BadMessage("a prefix is missing, too long, or cannot be printed")
+    return value
+
+
+def pack_since(epoch: int, seq: int, prefix: str) -> bytes:
+    """A request for the changes after a number."""
+    return _pack("since", epoch, seq, prefix)
+
+
+def unpack_since(raw: bytes) -> tuple[int, int, str]:
+    """(epoch, number, prefix) of a request for changes."""
+    epoch, seq, prefix = _unpack(raw, "since", 3, MAX_MESSAGE_BYTES)
+    return _int(epoch, 0, MAX_COUNTER), _int(seq, 0, MAX_COUNTER), check_prefix(prefix)
+
+
+def pack_told(body: bytes, keys: Mapping[str, bytes], done: int = 0) -> bytes:
+    """Items in some form, with the keys of their authors, and how much of the request they are."""
+    return _pack("told", body, sorted(keys.items()), done)
+
+
+def unpack_told(raw: bytes) -> tuple[bytes, dict[str, bytes], int]:
+    """(items, keys, how much) of an answer."""
+    body, keys, done = _unpack(raw, "told", 3, MAX_MESSAGE_BYTES)
+
+    def key(row: Any) -> tuple[str, bytes]:
+        node, public = _row(row, 2)
+        return _node(node), _bytes(public, 200)
+
+    return _bytes(body, MAX_MESSAGE_BYTES), dict(_rows(keys, MOST_ITEMS, key)), _int(done, 0, 1000)
+
+
+def pack_parts(parts: Iterable[bytes]) -> bytes:
+    """Several messages as one."""
+    return _pack("parts", list(parts))
+
+
+def unpack_parts(raw: bytes, most: int) -> tuple[bytes, ...]:
+    """Several messages from one.
+
+    Raises:
+        BadMessage: they are none, or more than ``most``.
+    """
+    (parts,) = _unpack(raw, "parts", 1, MAX_MESSAGE_BYTES)
+    return _rows(parts, most, lambda part: _bytes(part, MAX_MESSAGE_BYTES))
+
+
+def pack_piece(collection: str, index: int) -> bytes:
+    """A request for one piece of a content (-1: for the digests of its pieces)."""
+    return _pack("piece", collection, index)
+
+
+def unpack_piece(raw: bytes) -> tuple[str, int]:
+    """(collection, index) of a request for a piece."""
+    collection, index = _unpack(raw, "piece", 2, MAX_HEARTBEAT_BYTES)
+    if not isinstance(collection, str) or len(collection) > 100:
+        raise BadMessage("a request names no collection")
+    return collection, _int(index, -1, MAX_SIZE)

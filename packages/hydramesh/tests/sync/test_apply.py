@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from blake3 import blake3
 
-from hydramesh.sync.apply import Collection
+from hydramesh.sync.apply import TOMBSTONE_LIFE_NS, Collection
 from hydramesh.sync.errors import BadMessage, StoreChanged
 from hydramesh.sync.versions import Item
 from hydramesh.wire import pack_delta, unpack_delta
@@ -159,17 +160,19 @@ def test_contents_that_lie_change_nothing(pair):
     assert one.replica.documents() == {}
 
 
-def test_names_that_meet_others_are_refused_alone(pair):
+def test_names_that_meet_others_are_taken_and_told(pair):
     one, _ = pair.nodes
     contents = {blake3(name).digest(): name for name in (b"1", b"2", b"3")}
     marks = list(contents)
     one.apply([Item("Kick.wav", (("p", 1),), marks[0], 1)], contents.get)
-    outcome = one.apply(
+    one.apply(
         [Item("kick.wav", (("p", 1),), marks[1], 1), Item("snare", (("p", 1),), marks[2], 1)],
         contents.get,
     )
-    assert list(outcome.refused) == ["kick.wav"]
-    assert one.documents.search() == ["Kick.wav", "snare"]
+    assert one.documents.search() == ["Kick.wav", "kick.wav", "snare"]
+    assert one.clashes() == ["Kick.wav", "kick.wav"]
+    one.apply([Item("Kick.wav", (("p", 2),), b"")], contents.get)
+    assert one.clashes() == []
 
 
 def test_a_crash_between_documents_and_notes_loses_nothing(pair, monkeypatch):
@@ -212,3 +215,55 @@ def test_an_edit_in_the_very_moment_is_not_overwritten(pair):
         pair.tell(other, one, loss=0.0)
     pair.check()
     assert {one.documents.get(path) for path in one.documents.search()} == {b"mine", b"theirs"}
+
+
+def test_old_deletions_are_forgotten_and_not_learned_again(pair):
+    one, other = pair.nodes
+    one.documents.write_document("old", b"1")
+    one.documents.write_document("new", b"2")
+    pair.tell(one, other, loss=0.0)
+    one.documents.delete("old")
+    pair.tell(one, other, loss=0.0)
+    later = time.time_ns() + TOMBSTONE_LIFE_NS + 1
+    assert one.expire(time.time_ns()) == 0
+    assert one.expire(later) == 1
+    assert "old" not in one.replica.items
+    gone = other.replica.items["old"]
+    past = Item("old", gone.version, b"", 0, 1)
+    one.apply([past], lambda digest: None)
+    assert "old" not in one.replica.items
+    pair.reopen(0)
+    assert set(pair.nodes[0].replica.items) == {"new"}
+    assert pair.nodes[0].replica.sum() != other.replica.sum()
+    other.expire(later)
+    assert pair.nodes[0].replica.sum() == other.replica.sum()
+
+
+def test_a_store_that_was_put_back_is_looked_at_anew(pair, tmp_path):
+    one, _ = pair.nodes
+    one.documents.write_document("a", b"1")
+    one.scan()
+    one._seen += 100  # as after a newer state of the same store
+    one.documents.write_document("b", b"2")
+    one.scan()
+    assert set(one.replica.documents()) == {"a", "b"}
+
+
+def test_a_document_with_two_paths_is_written_through_one_of_them(pair):
+    one, other = pair.nodes
+    one.documents.write_document("a", b"1")
+    one.documents.bind("a", "b")
+    pair.tell(one, other, loss=0.0)
+    one.documents.write_document("a", b"2")
+    pair.tell(one, other, loss=0.0)
+    assert {path: other.documents.get(path) for path in other.documents.search()} == {
+        "a": b"2",
+        "b": b"2",
+    }
+    # From outside, each path is a document of its own.
+    other.documents.write_document("b", b"3")
+    pair.tell(other, one, loss=0.0)
+    assert {path: one.documents.get(path) for path in one.documents.search()} == {
+        "a": b"2",
+        "b": b"3",
+    }

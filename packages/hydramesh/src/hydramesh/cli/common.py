@@ -44,6 +44,18 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "heal": ("steering", "heal", "Dial everybody who is away, now."),
     "simulate-failure": ("steering", "simulate_failure", "Lose a node or a link for a while."),
     "benchmark": ("benching", "benchmark", "Measure round trips and throughput to a node."),
+    "share": ("sharing", "share", "Share a folder or a StreamDB store as a collection."),
+    "unshare": ("sharing", "unshare", "Stop sharing a collection."),
+    "follow": ("sharing", "follow", "Follow a collection of another node."),
+    "unfollow": ("sharing", "unfollow", "Stop following a collection."),
+    "collections": ("sharing", "collections", "List the collections, with state and progress."),
+    "files": ("sharing", "files", "List the documents of a collection."),
+    "fetch": ("sharing", "fetch", "Bring contents that are here by name only."),
+    "grant": ("sharing", "grant", "Make a node owner, editor or reader of a collection."),
+    "sync": ("syncing", "sync", "Bring collections up to date now, and show how far it is."),
+    "pause": ("syncing", "pause", "Stop transfers, of one collection or of all."),
+    "resume": ("syncing", "resume", "Go on with transfers."),
+    "limit": ("syncing", "limit", "Show or set how fast transfers may be."),
     "config": ("configuring", "config", "Check the configuration, or print its schema."),
 }
 
@@ -140,6 +152,11 @@ def call(
             raise
     with state.locked():
         return asyncio.run(getattr(Daemon(state, settings, runs=False), alone)(request))
+
+
+def ask_library(place: Place, method: str, request: Any) -> Any:
+    """Ask the daemon's library."""
+    return call(place, method, request, service="Library")
 
 
 def listen(place: Place, method: str, request: Any, *, service: str) -> Iterator[Any]:

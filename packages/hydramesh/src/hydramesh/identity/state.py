@@ -81,7 +81,7 @@ class State:
 
     def write(self, name: str, data: bytes) -> None:
         """Replace a file of the realm."""
-        _write(self.path(name), data)
+        write_private(self.path(name), data)
 
     def make_realm(self, files: dict[str, bytes]) -> None:
         """Put all files of a new realm there at once."""
@@ -89,7 +89,7 @@ class State:
         try:
             fresh.mkdir(mode=0o700)
             for name, data in files.items():
-                _write(fresh / name, data)
+                write_private(fresh / name, data)
             fresh.rename(self.root / REALM)
             _sync_folder(self.root)
         except OSError as error:
@@ -122,7 +122,8 @@ class State:
             os.close(handle)
 
 
-def _write(path: Path, data: bytes) -> None:
+def write_private(path: Path, data: bytes) -> None:
+    """Replace a file that only its owner may read, after the new content is on the disk."""
     fresh = path.with_name(path.name + ".new")
     try:
         fresh.unlink(missing_ok=True)

@@ -9,50 +9,103 @@ which merge with the same contents from elsewhere without a copy. So nothing is 
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import IO, Any, TypeAlias
+from typing import Any, Protocol
 
+from blake3 import blake3
+
+from hydramesh.sync.contents import Content, Stored, facts, opened
 from hydramesh.sync.errors import BadMessage, BadName, StoreChanged
 from hydramesh.sync.names import Names
 from hydramesh.sync.replica import Replica
-from hydramesh.sync.versions import Item, merge_all
-from hydramesh.wire import pack_item, unpack_item
+from hydramesh.sync.versions import Item, Key, conflict_copy, merge_all
+from hydramesh.wire import pack_note, unpack_note
 from streamdb import StreamDB
-from streamdb.errors import FeedTrimmed
+from streamdb.errors import FeedTrimmed, NotFound
 
 ORIGIN = "hydramesh"
+TOMBSTONE_LIFE_NS = 180 * 86400 * 1_000_000_000
+"""How long a deletion is told of; a replica that was away for longer may bring a document back."""
+
 _NOTES = "about"
-Content: TypeAlias = "bytes | IO[bytes]"
+_NEVER = -1
 
 
 @dataclass(slots=True)
 class Applied:
     """What became of a change set.
 
-    ``missing`` are the contents to fetch first; their items wait for the next time. ``refused``
-    names the paths that cannot stand beside others, with the reason.
+    ``missing`` are the contents to fetch first, by digest; ``waiting`` says which item waits for
+    which of them.
     """
 
     changed: list[Item] = field(default_factory=list)
-    missing: list[bytes] = field(default_factory=list)
-    refused: dict[str, BadName] = field(default_factory=dict)
+    missing: dict[bytes, int] = field(default_factory=dict)
+    waiting: dict[Key, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """One document that a change set makes, replaces or (b"" as ``after``) deletes."""
+
+    path: str
+    before: bytes
+    after: bytes
+
+
+class Outside(Protocol):
+    """Files that are to follow the documents."""
+
+    def intend(self, changes: list[Replaced]) -> None:
+        """Called before a change set is committed."""
+
+    def settle(self) -> None:
+        """Called when it has been, or was not."""
 
 
 class Collection:
-    """One replica over real stores. One thread, and one such object, for each collection."""
+    """One replica over real stores. One thread, and one such object for each collection.
 
-    def __init__(self, node: str, documents: StreamDB, notes: StreamDB) -> None:
+    Args:
+        node: the id of this node.
+        documents: the user's store.
+        notes: the store of the versions.
+        base: only the documents whose paths begin so; it is cut off in the collection.
+        sign: makes an edit of this node one that others can check.
+        lazy: contents that are not here are not waited for.
+    """
+
+    def __init__(
+        self,
+        node: str,
+        documents: StreamDB,
+        notes: StreamDB,
+        *,
+        base: str = "",
+        sign: Callable[[Item], Item] = lambda item: item,
+        lazy: bool = False,
+    ) -> None:
         self.documents = documents
         self.notes = notes
+        self.base = base
+        self.lazy = lazy
+        self.writes = True
+        self.outside: Outside | None = None
+        #: Documents that were changed here by one who may not change them for others.
+        self.local: set[str] = set()
         about = notes.metadata(_NOTES) if notes.exists(_NOTES) else {}
-        items = [unpack_item(notes.get(path)) for path in notes.search("items/")]
-        self._seen = int(about.get("seen", 0))
+        noted = [unpack_note(notes.get(path)) for path in notes.search("items/")]
+        self._seen = int(about.get("seen", _NEVER))
+        self.absent = {item.path for item, here in noted if not here}
         # Numbers of a log last as long as the process; a new epoch tells the peers.
-        self.replica = Replica(node, secrets.randbits(52), items)
+        epoch = secrets.randbits(52)
+        self.replica = Replica(node, epoch, (item for item, _ in noted), sign=sign)
         self._names = Names.of(self.replica.documents())
-        self._places: dict[bytes, set[str]] = {}
-        for item in items:
+        self._places: dict[bytes, dict[str, None]] = {}
+        self.count = self.size = 0
+        for item, _ in noted:
             self._index(None, item)
 
     # -- what the user did -------------------------------------------------------------------------
@@ -61,13 +114,11 @@ class Collection:
         """Take in what was changed here since the last time, by whatever program."""
         with self.documents.snapshot() as shown:
             last = shown.last_seq
-            try:
-                paths = self._touched(shown.changes(self._seen))
-            except FeedTrimmed:
-                paths = [*shown.search(), *self.replica.documents()]
+            if last == self._seen:
+                return []
             found = []
-            for path in dict.fromkeys(paths):
-                stat = shown.stat(path) if shown.exists(path) else None
+            for path in dict.fromkeys(self._touched(shown, last)):
+                stat = shown.stat(self.base + path) if shown.exists(self.base + path) else None
                 item = self._observe(path, stat)
                 if item is not None:
                     found.append(item)
@@ -75,28 +126,67 @@ class Collection:
         self._note(found)
         return found
 
+    def look_anew(self) -> None:
+        """Let the next scan look at every document."""
+        self._seen = _NEVER
+
+    def _touched(self, shown: Any, last: int) -> Iterable[str]:
+        if 0 <= self._seen <= last:
+            try:
+                changes = shown.changes(self._seen)
+            except FeedTrimmed:
+                pass
+            else:
+                paths = [path for one in changes for path in (one.path, one.old_path) if path]
+                return self._inside(self._with_twins(shown, paths))
+        # Also when the store is an older one than before: it was put back from a backup.
+        return [*self._inside(shown.search(self.base)), *self.replica.documents()]
+
+    def _inside(self, paths: Iterable[str]) -> Iterable[str]:
+        skip = len(self.base)
+        return (path[skip:] for path in paths if path.startswith(self.base) and path[skip:])
+
     @staticmethod
-    def _touched(changes: Iterable[Any]) -> list[str]:
-        return [path for one in changes for path in (one.path, one.old_path) if path]
+    def _with_twins(shown: Any, paths: Iterable[str]) -> Iterable[str]:
+        """A document with several paths changes at all of them; the feed names one."""
+        for path in paths:
+            yield path
+            if shown.exists(path) and shown.stat(path).paths > 1:
+                yield from shown.paths_of(path)
 
     def _observe(self, path: str, stat: Any) -> Item | None:
         held = self.replica.items.get(path)
         digest = bytes.fromhex(stat.digest) if stat is not None else b""
         if (held.digest if held is not None else b"") == digest:
+            self.local.discard(path)
+            return held if held is not None and digest and self._arrived(held) else None
+        if not digest and path in self.absent:
+            return None
+        if not self.writes:
+            self.local.add(path)
             return None
         if not digest:
-            made = self.replica.delete(path)
+            made = self.replica.delete(path, time.time_ns())
         else:
             try:
                 made = self.replica.edit(path, digest, stat.size, stat.mtime_ns)
             except BadName:
                 # A name that peers would refuse stays here alone.
+                self.local.add(path)
                 return None
+        self.local.discard(path)
+        self.absent.discard(path)
         if made is not None:
-            if not made.deleted and (held is None or held.deleted):
-                self._names.add(path, strict=False)
             self._index(held, made)
         return made
+
+    def _arrived(self, item: Item) -> bool:
+        """Whether a content is here now that was not."""
+        if item.path not in self.absent:
+            return False
+        self.absent.discard(item.path)
+        self._places.setdefault(item.digest, {})[item.path] = None
+        return True
 
     # -- what peers sent ---------------------------------------------------------------------------
 
@@ -104,7 +194,7 @@ class Collection:
         """Merge what a peer sent into the documents: all of what is at hand, or nothing.
 
         Args:
-            items: as decoded, with checked names.
+            items: as decoded, with checked names and authors.
             fetched: gives a content by its digest, None while it is not here.
 
         Raises:
@@ -112,138 +202,239 @@ class Collection:
             Nothing was changed then.
         """
         self.scan()
-        outcome = Applied()
-        ready: dict[str, Item] = {}
-        wanted: dict[bytes, Content] = {}
-        for item in items:
-            self._prepare(item, ready, wanted, fetched, outcome)
-        if not ready:
-            return outcome
-        changed = list(ready.values())
-        try:
-            self._commit(changed, wanted)
-        except BaseException:
-            for item in changed:
-                if self._is_new(item):
-                    self._names.discard(item.path)
-            raise
+        with self.documents.snapshot() as shown:
+            batch = _Batch(self.replica.items, shown, fetched)
+            for item in items:
+                self._prepare(item, batch)
+            changed = list(batch.ready.values())
+            if changed:
+                self._commit(changed, batch)
         for item in changed:
             held = self.replica.items.get(item.path)
             self.replica.take([item])
+            (self.absent.add if item.path in batch.absent else self.absent.discard)(item.path)
             self._index(held, item)
-        # The feed now holds our own changes, and the user's since: the next scan tells them apart.
-        self._note(changed)
-        outcome.changed = changed
-        return outcome
+        if changed:
+            # The feed now holds our own changes, and the user's since: the next scan tells them.
+            self._note(changed)
+        batch.outcome.changed = changed
+        return batch.outcome
 
-    def _commit(self, changed: list[Item], wanted: dict[bytes, Content]) -> None:
-        with self.documents.transaction(origin=ORIGIN) as together:
-            for item in changed:
-                self._expect(together, item.path)
-            for item in changed:
-                self._write(together, item, wanted)
-
-    def _is_new(self, item: Item) -> bool:
-        """Whether an item brings a name that there was not."""
-        held = self.replica.items.get(item.path)
-        return not item.deleted and (held is None or held.deleted)
-
-    def _prepare(
-        self,
-        item: Item,
-        ready: dict[str, Item],
-        wanted: dict[bytes, Content],
-        fetched: Callable[[bytes], Content | None],
-        outcome: Applied,
-    ) -> None:
-        """Add what one item changes to ``ready``, if all its contents are at hand."""
-        view = _Layers(ready, self.replica.items)
-        changes = merge_all(view, [item])
+    def _prepare(self, item: Item, batch: _Batch) -> None:
+        """Add what one item changes to the batch, if all its contents are at hand."""
+        if self._is_past(item):
+            return
+        changes = merge_all(batch, [item])
         contents: dict[bytes, Content] = {}
+        absent: set[str] = set()
         for change in changes.values():
-            now = view.get(change.path)
-            if change.deleted or (now is not None and now.digest == change.digest):
+            now = batch.get(change.path)
+            same = now is not None and now.digest == change.digest
+            if same and change.path in self.absent:
+                absent.add(change.path)
+            if change.deleted or same:
                 continue
-            content = wanted.get(change.digest) or self._local(change.digest)
-            content = content if content is not None else fetched(change.digest)
-            if content is None:
-                outcome.missing.append(change.digest)
+            content = self._find(change.digest, batch)
+            if content is not None:
+                contents[change.digest] = content
+            elif self.lazy:
+                absent.add(change.path)
+            else:
+                batch.outcome.missing[change.digest] = change.size
+                batch.outcome.waiting[item.key] = change.digest
                 return
-            contents[change.digest] = content
-        fresh = [c.path for c in changes.values() if self._is_new(c) and c.path not in ready]
-        for at, path in enumerate(fresh):
-            try:
-                self._names.add(path)
-            except BadName as error:
-                for added in fresh[:at]:
-                    self._names.discard(added)
-                outcome.refused[item.path] = error
-                return
-        ready.update(changes)
-        wanted.update(contents)
+        batch.ready.update(changes)
+        batch.wanted.update(contents)
+        batch.absent.difference_update(changes)
+        batch.absent.update(absent)
 
-    def _local(self, digest: bytes) -> bytes | None:
-        """A content that a document here has already: a rename costs no transfer."""
+    def _is_past(self, item: Item) -> bool:
+        """Whether an item is a deletion that everybody has forgotten."""
+        if not item.deleted or item.path in self.replica.items:
+            return False
+        return bool(item.mtime_ns) and item.mtime_ns < time.time_ns() - TOMBSTONE_LIFE_NS
+
+    def _find(self, digest: bytes, batch: _Batch) -> Content | None:
+        """A content that is at hand; of a renamed or copied document it always is."""
+        if digest in batch.wanted:
+            return batch.wanted[digest]
         for path in self._places.get(digest, ()):
-            if self.documents.exists(path):
-                return self.documents.get(path)
-        return None
+            if batch.shown.exists(self.base + path):
+                return Stored(batch.shown, self.base + path)
+        return batch.fetched(digest)
 
-    def _expect(self, together: Any, path: str) -> None:
-        """The document is still the one that was merged with; else somebody was quicker."""
-        held = self.replica.items.get(path)
-        digest = bytes.fromhex(together.stat(path).digest) if together.exists(path) else b""
-        if digest != (held.digest if held is not None else b""):
+    def _commit(self, changed: list[Item], batch: _Batch) -> None:
+        if self.outside is not None:
+            self.outside.intend([self._replaced(item, batch) for item in changed])
+        try:
+            with self.documents.transaction(origin=ORIGIN) as together:
+                for item in changed:
+                    self._expect(together, item)
+                for item in changed:
+                    self._write(together, item, batch)
+        except NotFound as error:
             raise StoreChanged(
-                f"{path[:60]!r} was changed while a change from a peer was on its way",
+                "a document was taken away while a change from a peer was on its way",
+                why=error.what,
+            ) from None
+        finally:
+            if self.outside is not None:
+                self.outside.settle()
+
+    def _replaced(self, item: Item, batch: _Batch) -> Replaced:
+        at = self.base + item.path
+        before = bytes.fromhex(batch.shown.stat(at).digest) if batch.shown.exists(at) else b""
+        return Replaced(item.path, before, b"" if item.path in batch.absent else item.digest)
+
+    def _expect(self, together: Any, item: Item) -> None:
+        """The document is still the one that was merged with; else somebody was quicker."""
+        held = self.replica.items.get(item.path)
+        at = self.base + item.path
+        digest = bytes.fromhex(together.stat(at).digest) if together.exists(at) else b""
+        if digest in (item.digest, held.digest if held is not None else b""):
+            return
+        if not digest and (item.path in self.absent or not self.writes):
+            return
+        if self.writes:
+            raise StoreChanged(
+                f"{item.path[:60]!r} was changed while a change from a peer was on its way",
                 next_step="nothing was lost: it is merged in the next round",
             )
+        # A reader's own change makes way, and is kept beside.
+        aside = conflict_copy(Item(item.path, (), digest)).path
+        if not together.exists(self.base + aside):
+            together.rename(at, self.base + aside)
+        self.local.add(aside)
 
-    def _write(self, together: Any, item: Item, wanted: dict[bytes, Content]) -> None:
-        held = self.replica.items.get(item.path)
-        if item.digest == (held.digest if held is not None else b""):
+    def _write(self, together: Any, item: Item, batch: _Batch) -> None:
+        at = self.base + item.path
+        stat = together.stat(at) if together.exists(at) else None
+        if item.deleted or item.path in batch.absent:
+            if stat is not None:
+                together.delete(at)
             return
-        if item.deleted:
-            together.delete(item.path)
+        if stat is not None and stat.digest == item.digest.hex():
             return
-        together.write_document(item.path, wanted[item.digest], mtime_ns=item.mtime_ns)
-        if together.stat(item.path).digest != item.digest.hex():
+        if stat is not None and stat.paths > 1:
+            # Written through one path, a document changes at all of them.
+            together.unbind(at)
+        content = batch.wanted[item.digest]
+        with opened(content) as source:
+            metadata = facts(content, source, item.path)
+            source.seek(0)
+            together.write_document(at, source, metadata=metadata, mtime_ns=item.mtime_ns)
+        if together.stat(at).digest != item.digest.hex():
             raise BadMessage(
                 f"the content sent for {item.path[:60]!r} is not what its digest says",
                 next_step="it is fetched again from another peer",
             )
 
+    def fill(self, path: str, content: Content) -> bool:
+        """Write the content of a document of which only the name is here.
+
+        Raises:
+            BadMessage: it is not what the digest says.
+        """
+        self.scan()
+        item = self.replica.items.get(path)
+        if item is None or path not in self.absent:
+            return False
+        with self.documents.snapshot() as shown:
+            batch = _Batch(self.replica.items, shown, lambda _: None)
+            batch.wanted[item.digest] = content
+            self._commit([item], batch)
+        self._arrived(item)
+        self._note([item])
+        return True
+
+    def endorse(self, stands: Callable[[Item], bool]) -> list[Item]:
+        """Make edits of this node of those whose authors may not write any more."""
+        made = [
+            self.replica.endorse(path)
+            for path, item in list(self.replica.items.items())
+            if not stands(item)
+        ]
+        if made:
+            self._note(made)
+        return made
+
     # -- keeping -----------------------------------------------------------------------------------
+
+    def place_of(self, digest: bytes) -> str | None:
+        """The path in the store of a document with this content."""
+        for path in list(self._places.get(digest, ())):
+            return self.base + path
+        return None
+
+    def clashes(self) -> list[str]:
+        """Paths that differ from another by case or Unicode form alone."""
+        return self._names.clashes()
+
+    def expire(self, now_ns: int) -> int:
+        """Forget deletions that are older than their life; how many."""
+        past = [
+            item.path
+            for item in self.replica.items.values()
+            if item.deleted and item.mtime_ns and item.mtime_ns < now_ns - TOMBSTONE_LIFE_NS
+        ]
+        if past:
+            with self.notes.transaction() as together:
+                for path in past:
+                    if together.exists(_place(path)):
+                        together.delete(_place(path))
+            for path in past:
+                self.replica.forget(path)
+        return len(past)
 
     def _index(self, before: Item | None, after: Item) -> None:
         if before is not None and not before.deleted:
-            self._places.get(before.digest, set()).discard(before.path)
+            places = self._places.get(before.digest, {})
+            places.pop(before.path, None)
+            if not places:
+                self._places.pop(before.digest, None)
+            self.count -= 1
+            self.size -= before.size
             if after.deleted:
                 self._names.discard(before.path)
-        if not after.deleted:
-            self._places.setdefault(after.digest, set()).add(after.path)
+        if after.deleted:
+            return
+        if before is None or before.deleted:
+            self._names.add(after.path)
+        self.count += 1
+        self.size += after.size
+        if after.path not in self.absent:
+            self._places.setdefault(after.digest, {})[after.path] = None
 
     def _note(self, items: Iterable[Item]) -> None:
         with self.notes.transaction() as together:
             for item in items:
-                together.write_document(_place(item.path), pack_item(item))
+                note = pack_note(item, here=item.path not in self.absent)
+                together.write_document(_place(item.path), note)
             together.write_document(_NOTES, b"", metadata={"seen": self._seen})
 
 
-@dataclass(slots=True)
-class _Layers:
-    """Items that are about to change, before those that are."""
+class _Batch:
+    """Items that are about to change, before those that are, and their contents."""
 
-    first: dict[str, Item]
-    second: Any
+    def __init__(
+        self,
+        held: Any,
+        shown: Any,
+        fetched: Callable[[bytes], Content | None],
+    ) -> None:
+        self.held = held
+        self.shown = shown
+        self.fetched = fetched
+        self.ready: dict[str, Item] = {}
+        self.wanted: dict[bytes, Content] = {}
+        self.absent: set[str] = set()
+        self.outcome = Applied()
 
     def get(self, path: str) -> Item | None:
         """The item at a path."""
-        held: Item | None = self.first.get(path) or self.second.get(path)
+        held: Item | None = self.ready.get(path) or self.held.get(path)
         return held
 
 
 def _place(path: str) -> str:
-    from blake3 import blake3
-
     return f"items/{blake3(path.encode()).hexdigest()}"

@@ -1,15 +1,14 @@
 """Paths that peers send: hostile until proved otherwise.
 
-A path is a StreamDB path and, beyond that, one that every file system of a follower can hold beside
-its siblings: no two may differ by case or Unicode form alone, no part is longer than 255 bytes, and
-there are at most 64 parts.
+A path is a StreamDB path and, beyond that, one that every file system can hold: no part is longer
+than 255 bytes, and there are at most 64 parts. Two that differ by case or Unicode form alone are
+taken, and told of.
 """
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from hydramesh.sync.errors import BadName
 from streamdb.errors import InvalidPath
@@ -55,43 +54,36 @@ def folded(path: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
 
 
-@dataclass(slots=True)
 class Names:
     """The names of one collection, to find those that differ by case or Unicode form alone.
 
-    Directories count as well: ``Drums/a`` and ``drums/b`` meet on such a file system.
+    Directories count as well: ``Drums/a`` and ``drums/b`` meet on such a file system. A store can
+    hold both, so both are taken; but who copies them to a memory stick should know.
     """
 
-    _known: dict[str, str] = field(default_factory=dict)
-    _uses: dict[str, int] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self._uses: dict[str, int] = {}
+        self._alike: dict[str, set[str]] = {}
+        self._clashing: set[str] = set()
 
     @classmethod
     def of(cls, paths: Iterable[str]) -> Names:
         """Those that are there."""
         names = cls()
         for path in paths:
-            for part in _stems(path):
-                names._known.setdefault(folded(part), part)
-                names._uses[part] = names._uses.get(part, 0) + 1
+            names.add(path)
         return names
 
-    def add(self, path: str, *, strict: bool = True) -> None:
-        """Take one more name in; one of the user's own (not ``strict``) whatever it is like.
-
-        Raises:
-            BadName: it differs from a known one by case or Unicode form alone.
-        """
+    def add(self, path: str) -> None:
+        """One more."""
         for part in _stems(path):
-            held = self._known.get(folded(part), part)
-            if strict and held != part:
-                raise BadName(
-                    f"the path {path[:60]!r} is too like {held[:60]!r}",
-                    why="they differ by case or Unicode form alone",
-                    next_step="rename one of them where it was made",
-                )
-        for part in _stems(path):
-            self._known.setdefault(folded(part), part)
-            self._uses[part] = self._uses.get(part, 0) + 1
+            held = self._uses.get(part, 0)
+            self._uses[part] = held + 1
+            if not held:
+                like = self._alike.setdefault(folded(part), set())
+                like.add(part)
+                if len(like) > 1:
+                    self._clashing.add(folded(part))
 
     def discard(self, path: str) -> None:
         """A name went."""
@@ -100,7 +92,20 @@ class Names:
             if left > 0:
                 self._uses[part] = left
             elif self._uses.pop(part, None) is not None:
-                self._known.pop(folded(part), None)
+                self._drop(part)
+
+    def _drop(self, part: str) -> None:
+        fold = folded(part)
+        like = self._alike[fold]
+        like.discard(part)
+        if len(like) < 2:
+            self._clashing.discard(fold)
+        if not like:
+            del self._alike[fold]
+
+    def clashes(self) -> list[str]:
+        """The names that another one is too like, sorted."""
+        return sorted(part for fold in self._clashing for part in self._alike[fold])
 
 
 def _stems(path: str) -> list[str]:

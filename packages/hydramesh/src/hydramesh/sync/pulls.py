@@ -172,6 +172,35 @@ class Planner:
             del self._fetches[digest]
         return True
 
+    def put_back(self, peer: str, digest: bytes, index: int, *, absent: bool = False) -> None:
+        """A request came to nothing, and nobody is to blame; the peer may not have the content."""
+        fetch = self._fetches.get(digest)
+        if fetch is not None and index in fetch.asked and fetch.asked[index].peer == peer:
+            self._end(fetch, index)
+        if fetch is not None and absent:
+            fetch.sources.discard(peer)
+
+    def drop(self, digest: bytes) -> None:
+        """Give a content up."""
+        fetch = self._fetches.get(digest)
+        if fetch is not None:
+            for index in list(fetch.asked):
+                self._end(fetch, index)
+            del self._fetches[digest]
+
+    def stuck(self) -> list[bytes]:
+        """The contents that nobody is asked for, and that nobody is left to be asked for."""
+        return [
+            digest
+            for digest, fetch in self._fetches.items()
+            if not fetch.asked
+            and not any(self._strikes.get(peer, 0) < MOST_STRIKES for peer in fetch.sources)
+        ]
+
+    def ban(self, peer: str) -> None:
+        """A peer lied: it is asked for nothing until it is forgiven."""
+        self._strikes[peer] = MOST_STRIKES
+
     def failed(self, peer: str, digest: bytes, index: int) -> None:
         """A peer has not got the piece, or refused."""
         fetch = self._fetches.get(digest)

@@ -74,6 +74,12 @@ def fingerprint(item: Item) -> bytes:
     return told.digest(length=16)
 
 
+def total_sum(total: int, count: int) -> bytes:
+    """What stands for ``count`` items whose fingerprints add up to ``total``."""
+    raw = (total & ((1 << 128) - 1)).to_bytes(16, "big") + count.to_bytes(8, "big")
+    return blake3(raw).digest(length=SUM)
+
+
 class Summary:
     """The items of one moment, sorted, with running sums of their fingerprints."""
 
@@ -103,9 +109,7 @@ class Summary:
 
     def sum(self, start: int, end: int) -> bytes:
         """The sum of the items between two places; their number is mixed in."""
-        total = (self._sums[end] - self._sums[start]) & ((1 << 128) - 1)
-        raw = total.to_bytes(16, "big") + (end - start).to_bytes(8, "big")
-        return blake3(raw).digest(length=SUM)
+        return total_sum(self._sums[end] - self._sums[start], end - start)
 
     def prints(self, start: int, end: int) -> list[bytes]:
         """The short fingerprints between two places, in the order of the paths."""
@@ -139,9 +143,20 @@ class Summary:
         return path[: same + 1]
 
 
-def opening(summary: Summary) -> Frame:
-    """The first frame of the side that asks."""
-    return Frame(b"", (Range(_LAST, Kind.SUM, summary.sum(0, len(summary))),))
+def opening(summary: Summary, lower: bytes = b"", upper: bytes = _LAST) -> Frame:
+    """The first frame of the side that asks, about all paths or those between two bounds."""
+    start, end = summary.place(lower), summary.place(upper)
+    return Frame(lower, (Range(upper, Kind.SUM, summary.sum(start, end)),))
+
+
+def bounds_of(prefix: str) -> tuple[bytes, bytes]:
+    """The range of the paths that begin with a prefix.
+
+    >>> bounds_of("drums/")
+    (b'drums/', b'drums0')
+    """
+    raw = prefix.encode()
+    return raw, (raw[:-1] + bytes([raw[-1] + 1]) if raw else _LAST)
 
 
 def frames(ranges: Iterable[tuple[bytes, Range]]) -> Iterator[Frame]:
@@ -224,9 +239,9 @@ class Session:
     offered: list[bytes] = field(default_factory=list)
     rounds: int = 0
 
-    def begin(self) -> list[Frame]:
-        """The first message."""
-        return [opening(self.summary)]
+    def begin(self, prefix: str = "") -> list[Frame]:
+        """The first message, about the paths that begin with a prefix."""
+        return [opening(self.summary, *bounds_of(prefix))]
 
     def take(self, replies: Iterable[Frame]) -> list[Frame]:
         """The next messages.

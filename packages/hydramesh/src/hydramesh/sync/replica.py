@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from hydramesh.sync.errors import NotPermitted
 from hydramesh.sync.names import check_name
+from hydramesh.sync.reconcile import fingerprint, total_sum
 from hydramesh.sync.versions import Item, bump, merge_all
 
 MOST_ITEMS = 1000
@@ -57,9 +58,19 @@ class Delta:
 class Replica:
     """The items of one node, without their contents."""
 
-    def __init__(self, node: str, epoch: int, items: Iterable[Item] = ()) -> None:
+    def __init__(
+        self,
+        node: str,
+        epoch: int,
+        items: Iterable[Item] = (),
+        *,
+        sign: Callable[[Item], Item] = lambda item: item,
+    ) -> None:
+        """``sign`` makes an edit of this node one that others can check."""
         self.node = node
         self.epoch = epoch
+        self._sign = sign
+        self._total = 0
         self._items: dict[str, Item] = {}
         self._log: dict[str, int] = {}
         self._seq = 0
@@ -77,6 +88,10 @@ class Replica:
     def seq(self) -> int:
         """The number of the last change."""
         return self._seq
+
+    def sum(self) -> bytes:
+        """What ``Summary.sum`` says of all items, kept up to date: equal replicas have it equal."""
+        return total_sum(self._total, len(self._items))
 
     def documents(self) -> dict[str, bytes]:
         """The digest of each document by path."""
@@ -112,14 +127,20 @@ class Replica:
         """The user wrote a document here."""
         held = self._items.get(check_name(path))
         version = bump(held.version if held is not None else (), self.node)
-        return self._put(Item(path, version, digest, size, mtime_ns))
+        return self._put(self._sign(Item(path, version, digest, size, mtime_ns)))
 
-    def delete(self, path: str) -> Item | None:
-        """The user deleted a document here; None when there was none."""
+    def delete(self, path: str, now_ns: int = 0) -> Item | None:
+        """The user deleted a document here, now; None when there was none."""
         held = self._items.get(path)
         if held is None or held.deleted:
             return None
-        return self._put(Item(path, bump(held.version, self.node), b""))
+        gone = Item(path, bump(held.version, self.node), b"", 0, now_ns)
+        return self._put(self._sign(gone))
+
+    def endorse(self, path: str) -> Item:
+        """Make what is at a path an edit of this node, whoever made it."""
+        held = self._items[path]
+        return self._put(self._sign(replace(held, version=bump(held.version, self.node))))
 
     def rename(self, old: str, new: str) -> bool:
         """The user renamed a document here; its content keeps its digest and stays put."""
@@ -134,8 +155,19 @@ class Replica:
         """Merge what a peer sent; returns what is different now, conflict copies included."""
         return [self._put(item) for item in merge_all(self._items, items).values()]
 
+    def forget(self, path: str) -> None:
+        """An old tombstone goes; whoever still tells of it is not listened to."""
+        held = self._items.pop(path, None)
+        if held is not None:
+            self._log.pop(path, None)
+            self._total -= int.from_bytes(fingerprint(held), "big")
+
     def _put(self, item: Item) -> Item:
         self._seq += 1
+        held = self._items.get(item.path)
+        if held is not None:
+            self._total -= int.from_bytes(fingerprint(held), "big")
+        self._total += int.from_bytes(fingerprint(item), "big")
         self._items[item.path] = item
         self._log.pop(item.path, None)
         self._log[item.path] = self._seq

@@ -4,22 +4,28 @@ A version counts the edits of each node. Of two versions the one that includes t
 two that were made side by side are both kept: one wins, by a rule that needs no clock, and the
 other becomes a conflict copy under a name that every replica chooses alike. So replicas that
 exchanged all they have, in whatever order, hold the same documents.
+
+Where peers are not trusted with everything, an item carries proofs: the signed edits that no other
+edit known here includes. The item follows from them, so nobody can make one up.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import PurePosixPath
 from typing import Protocol, TypeAlias
 
 MAX_VECTOR = 256
 MAX_COUNT = (1 << 53) - 1
+MAX_PROOFS = 64
 _KEPT_NAME_BYTES = 160
 
 Vector: TypeAlias = tuple[tuple[str, int], ...]
 """(node, count of its edits), sorted by node; counts are at least 1."""
+
+Key: TypeAlias = "tuple[str, Vector, bytes]"
 
 
 class Order(Enum):
@@ -61,11 +67,28 @@ def bump(version: Vector, node: str) -> Vector:
 
 
 @dataclass(frozen=True, slots=True)
+class Proof:
+    """One edit as its author signed it; what the signature covers, ``hydramesh.sync.proofs`` says.
+
+    ``path`` differs from the item's where the item is the conflict copy of this edit.
+    """
+
+    author: str
+    signature: bytes
+    path: str
+    version: Vector
+    digest: bytes
+    size: int = 0
+    mtime_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Item:
     """One path of a collection as a replica knows it.
 
     ``digest`` is the BLAKE3 of the content, b"" when the path was deleted (a tombstone);
-    ``mtime_ns`` is told along and decides nothing but between equal contents.
+    ``mtime_ns`` is told along and decides nothing but between equal contents. Of a tombstone it is
+    the time of the deletion.
     """
 
     path: str
@@ -73,11 +96,17 @@ class Item:
     digest: bytes
     size: int = 0
     mtime_ns: int = 0
+    proofs: tuple[Proof, ...] = field(default=(), compare=False)
 
     @property
     def deleted(self) -> bool:
         """Whether this is a tombstone."""
         return not self.digest
+
+    @property
+    def key(self) -> Key:
+        """What tells this state of the path from others."""
+        return self.path, self.version, self.digest
 
     @property
     def rank(self) -> tuple[bool, bytes, int, int]:
@@ -91,6 +120,8 @@ def merge(one: Item, other: Item) -> tuple[Item, Item | None]:
     order = compare(one.version, other.version)
     if order in (Order.NEWER, Order.OLDER):
         return (one if order is Order.NEWER else other), None
+    if one.proofs and other.proofs:
+        return _merge_proved(one, other)
     winner, loser = (one, other) if one.rank >= other.rank else (other, one)
     kept = Item(
         winner.path,
@@ -102,6 +133,68 @@ def merge(one: Item, other: Item) -> tuple[Item, Item | None]:
     if loser.deleted or loser.digest == winner.digest:
         return kept, None
     return kept, conflict_copy(loser)
+
+
+def claim(path: str, proof: Proof) -> Item | None:
+    """What a proof says about a path: an edit of it, or a conflict copy; None for anything else."""
+    edit = Item(
+        proof.path, proof.version, proof.digest, proof.size, proof.mtime_ns, proofs=(proof,)
+    )
+    if proof.path == path:
+        return edit
+    copy = conflict_copy(edit) if proof.digest else edit
+    return copy if copy.path == path else None
+
+
+def item_of(path: str, proofs: Iterable[Proof]) -> Item:
+    """The item that follows from signed edits: those that no other includes, and their winner.
+
+    The proofs are some that ``claim`` knows for the path; there is at least one.
+    """
+    best: dict[tuple[Vector, bytes], Item] = {}
+    for proof in proofs:
+        said = claim(path, proof)
+        if said is None:
+            raise ValueError(f"a proof does not speak of {path[:60]!r}")
+        held = best.get((said.version, said.digest))
+        if held is None or _order(said) > _order(held):
+            best[said.version, said.digest] = said
+    said_all = list(best.values())
+    heads = [
+        each
+        for each in said_all
+        if not any(compare(other.version, each.version) is Order.NEWER for other in said_all)
+    ]
+    heads.sort(key=_order, reverse=True)
+    version: Vector = ()
+    for each in heads:
+        version = join(version, each.version)
+    winner = heads[0]
+    kept = tuple(each.proofs[0] for each in heads[:MAX_PROOFS])
+    return Item(path, version, winner.digest, winner.size, winner.mtime_ns, proofs=kept)
+
+
+def _order(item: Item) -> tuple[tuple[bool, bytes, int, int], str, Vector]:
+    return item.rank, item.proofs[0].author, item.version
+
+
+def _merge_proved(one: Item, other: Item) -> tuple[Item, Item | None]:
+    kept = item_of(one.path, (*one.proofs, *other.proofs))
+    for loser in (one, other):
+        if loser.deleted or loser.digest == kept.digest:
+            continue
+        # What one of the others includes was replaced by somebody who had seen it.
+        still = [proof for proof in kept.proofs if proof.digest == loser.digest]
+        if still:
+            return kept, _proved_copy(loser, still)
+    return kept, None
+
+
+def _proved_copy(loser: Item, proofs: Iterable[Proof]) -> Item:
+    # The copy of a conflict copy proves itself with an edit of the copy only.
+    able = [proof for proof in proofs if proof.path == loser.path]
+    copy = conflict_copy(loser)
+    return item_of(copy.path, able) if able else replace(copy, proofs=())
 
 
 def conflict_copy(loser: Item) -> Item:
@@ -116,7 +209,8 @@ def conflict_copy(loser: Item) -> Item:
     suffix = place.suffix if len(place.suffix.encode()) <= 20 else ""
     name = f"{stem} (conflict {mark}){suffix}"
     path = f"{loser.path.rpartition('/')[0]}/{name}" if "/" in loser.path else name
-    return Item(path, ((f"~{mark}", 1),), loser.digest, loser.size, loser.mtime_ns)
+    version = ((f"~{mark}", 1),)
+    return Item(path, version, loser.digest, loser.size, loser.mtime_ns, proofs=loser.proofs[:1])
 
 
 class Held(Protocol):

@@ -64,13 +64,15 @@ class Opener:
         self._ca_der = ca_der
         self._known: dict[str, NodeCertificate] = {}
 
-    def open(self, topic: str, nid: str, data: bytes, now: float) -> bytes | None:
+    def open(
+        self, topic: str, nid: str, data: bytes, now: float, limit: int = MAX_MESSAGE_BYTES
+    ) -> bytes | None:
         """The body that node ``nid`` signed for a topic.
 
         None while its certificate has not come yet; raises a named error for what nobody honest
         sends.
         """
-        if len(data) > MAX_MESSAGE_BYTES:
+        if len(data) > limit:
             raise MessageTooLarge("a message is too long", why=f"{len(data)} bytes")
         try:
             outer = trunk_pb2.Signed.FromString(data)

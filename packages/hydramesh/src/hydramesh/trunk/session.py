@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import zenoh
 from zenoh.handlers import Callback
 
 from hydramesh.errors import TrunkRefused
-from hydramesh.trunk import queries
+from hydramesh.trunk import queries, questions
 
 QUERY_TIMEOUT_S = 3.0
 _REFUSAL_WAIT_S = 5.0
@@ -85,6 +86,8 @@ class Session:
     def __init__(self, session: zenoh.Session) -> None:
         self._session = session
         self._declared: list[Any] = []
+        # A full link holds up who sends over it, but not the event loop, and not the other threads.
+        self._threads = ThreadPoolExecutor(8, thread_name_prefix="trunk")
 
     @classmethod
     async def open(cls, settings: dict[str, Any]) -> Session:
@@ -100,6 +103,7 @@ class Session:
     async def close(self) -> None:
         """Close all links."""
         await asyncio.to_thread(self._session.close)
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def publish(self, topic: str, data: bytes) -> None:
         """Send to whoever listens, ahead of everything else, or not at all."""
@@ -149,21 +153,35 @@ class Session:
     async def fetch(
         self, topic: str, payload: bytes, limit: int, *, bulk: bool = False, timeout_s: float = 3.0
     ) -> bytes | None:
-        """Ask with a payload, without a thread; see :func:`hydramesh.trunk.queries.fetch`."""
-        return await queries.fetch(
+        """Ask with a payload, without a thread; see :func:`hydramesh.trunk.questions.fetch`."""
+        return await questions.fetch(
             self._session, topic, payload, limit, bulk=bulk, timeout_s=timeout_s
         )
 
-    def answer(
+    def reply_to(
         self,
         topic: str,
         limit: int,
         reply: Callable[[bytes], bytes],
         *,
-        where: queries.Where = "here",
+        where: questions.Where = "here",
     ) -> None:
-        """Answer such questions; see :func:`hydramesh.trunk.queries.answer`."""
-        self._declared.append(queries.answer(self._session, topic, limit, reply, where=where))
+        """Answer such questions; see :func:`hydramesh.trunk.questions.answer`."""
+        self._declared.append(questions.answer(self._session, topic, limit, reply, where=where))
+
+    def answer(self, topic: str, asked: Callable[[str, bytes], Awaitable[bytes]]) -> None:
+        """Answer queries for a topic expression with a coroutine of the event loop."""
+        self._declared.append(queries.declare(self._session, self._threads, topic, asked))
+
+    async def query(self, topic: str, data: bytes, *, limit: int, timeout_s: float) -> bytes:
+        """The answer of one node to a query, behind everything else on its way.
+
+        Raises:
+            PeerStalled: no answer came in time; PeerRefused: the peer said no, and why.
+        """
+        return await queries.ask(
+            self._session, self._threads, topic, data, limit=limit, timeout_s=timeout_s
+        )
 
     def links(self) -> list[TrunkLink]:
         """The links that are up."""

@@ -1,0 +1,1 @@
+"""Collections in the running daemon: shared, followed, kept equal with those of peers."""

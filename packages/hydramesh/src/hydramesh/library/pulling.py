@@ -1,0 +1,410 @@
+"""Transfers: what all collections want of whom, piece by piece, within the window and the rate."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import heapq
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from hydramesh.errors import HydraMeshError, PeerRefused, PeerStalled, StorageFailure
+from hydramesh.library.limits import Bucket
+from hydramesh.library.partial import Partials
+from hydramesh.sync.errors import BadMessage
+from hydramesh.sync.pulls import PIECE, Fetch, Planner, Pull
+
+log = logging.getLogger("hydramesh")
+
+MOST_AT_ONCE = 48
+_AGAIN_S = 2.0
+_DISK_AGAIN_S = 15.0
+_NOTE_EVERY_S = 1.0
+_FORGIVE_S = 60.0
+_LACKING_S = 5.0
+_T = TypeVar("_T")
+
+
+class Peers(Protocol):
+    """What transfers ask of other nodes."""
+
+    async def piece(self, peer: str, collection: str, digest: bytes, index: int) -> bytes:
+        """One piece of a content."""
+
+    async def pieces(self, peer: str, collection: str, digest: bytes) -> tuple[bytes, ...]:
+        """The digests of all pieces of a content."""
+
+
+@dataclass(slots=True)
+class Want:
+    """A content that collections wait for; ``lacking`` peers said that they have it not."""
+
+    digest: bytes
+    size: int
+    collections: set[str] = field(default_factory=set)
+    sources: dict[str, str] = field(default_factory=dict)
+    lacking: dict[str, float] = field(default_factory=dict)
+
+
+class Puller:
+    """All transfers to this node.
+
+    Args:
+        folder: where contents are kept on their way.
+        peers: how to ask.
+        arrived: called when a content is whole, with its digest.
+        sources: the peers that can be asked now for the contents of a collection.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        peers: Peers,
+        arrived: Callable[[bytes], None],
+        sources: Callable[[str], Iterable[str]],
+    ) -> None:
+        self.partials = Partials(folder)
+        self.planner = Planner()
+        self.bucket = Bucket(0)
+        self.wants: dict[bytes, Want] = {}
+        self.ready: dict[bytes, Path] = {}
+        self.problem = ""
+        self.received = 0
+        self._peers, self._arrived, self._sources = peers, arrived, sources
+        self._fetches: dict[bytes, Fetch] = {}
+        self._queue: deque[bytes] = deque()
+        self._later: list[tuple[float, bytes]] = []
+        self._active: set[bytes] = set()
+        self._left: dict[str, int] = {}
+        self._writing: dict[bytes, int] = {}
+        self._noted: dict[bytes, float] = {}
+        self._forgive: dict[str, float] = {}
+        self._wake = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="library-pull")
+
+    # -- what the collections say ------------------------------------------------------------------
+
+    def want(self, digest: bytes, size: int, collection: str) -> None:
+        """A collection waits for a content."""
+        held = self.wants.get(digest)
+        if held is None:
+            held = self.wants[digest] = Want(digest, size)
+            self._queue.append(digest)
+        if collection not in held.collections:
+            held.collections.add(collection)
+            self._left[collection] = self._left.get(collection, 0) + size
+        if digest in self.ready:
+            self._arrived(digest)
+        self._wake.set()
+
+    def done_with(self, digest: bytes, collection: str) -> None:
+        """A collection has the content, or does not want it any more."""
+        held = self.wants.get(digest)
+        if held is None or collection not in held.collections:
+            return
+        held.collections.discard(collection)
+        self._left[collection] -= held.size
+        if not held.collections:
+            self._forget(digest)
+            self._discard(digest)
+            self._wake.set()
+
+    def leave(self, collection: str) -> None:
+        """A collection is not ours any more."""
+        for digest in [d for d, want in self.wants.items() if collection in want.collections]:
+            self.done_with(digest, collection)
+
+    def left(self, collection: str) -> int:
+        """The bytes that a collection still waits for."""
+        here = 0
+        for digest in self._active:
+            want = self.wants.get(digest)
+            if want is None or collection not in want.collections:
+                continue
+            fetch = self._fetches.get(digest)
+            if digest in self.ready:
+                here += want.size
+            elif fetch is not None:
+                here += sum(fetch.length(at) for at in fetch.here)
+        return max(0, self._left.get(collection, 0) - here)
+
+    def content(self, digest: bytes) -> Path | None:
+        """A content that is whole."""
+        return self.ready.get(digest)
+
+    def lost(self, digest: bytes) -> None:
+        """A content that was whole is not there any more: fetch it again."""
+        if self.ready.pop(digest, None) is not None:
+            self._active.discard(digest)
+            self._queue.append(digest)
+            self._wake.set()
+
+    def poke(self) -> None:
+        """Look again whom to ask."""
+        self._wake.set()
+
+    # -- the work ----------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Transfer, until cancelled."""
+        await self._in_thread(self.partials.prepare)
+        try:
+            while True:
+                wait = self._round(time.monotonic())
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait):
+                        await self._wake.wait()
+                self._wake.clear()
+        finally:
+            for task in list(self._tasks):
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            self._threads.shutdown(wait=True)
+
+    def _round(self, now: float) -> float:
+        """Begin what can begin; how long to wait then."""
+        for peer, until in list(self._forgive.items()):
+            if now >= until:
+                del self._forgive[peer]
+                self.planner.forgive(peer)
+        for digest in self.planner.stuck():
+            self._give_up(digest, now)
+        while self._later and self._later[0][0] <= now:
+            self._queue.append(heapq.heappop(self._later)[1])
+        while self._queue and len(self._active) < MOST_AT_ONCE:
+            want = self.wants.get(self._queue.popleft())
+            if want is not None and want.digest not in self._active:
+                self._active.add(want.digest)
+                self._start(self._begin(want))
+        delay = self.bucket.delay(now)
+        if delay > 0:
+            return min(delay, 1.0)
+        for pull in self.planner.plan(now):
+            self.bucket.spend(pull.length, now)
+            self._start(self._pull(pull))
+        return 1.0
+
+    def _give_up(self, digest: bytes, now: float, after: float = _AGAIN_S) -> None:
+        """Nobody is left to ask: begin again later, perhaps with others."""
+        self.planner.drop(digest)
+        fetch = self._fetches.pop(digest, None)
+        self._active.discard(digest)
+        if fetch is not None and fetch.here and not fetch.done:
+            self._threads.submit(self._keep, fetch)
+        if digest in self.wants:
+            heapq.heappush(self._later, (now + after, digest))
+
+    def _keep(self, fetch: Fetch) -> None:
+        """Let what is here be of use the next time."""
+        with contextlib.suppress(OSError):
+            self.partials.note(fetch)
+
+    def _forget(self, digest: bytes) -> None:
+        self.planner.drop(digest)
+        self._fetches.pop(digest, None)
+        self._noted.pop(digest, None)
+        self._active.discard(digest)
+        self.wants.pop(digest, None)
+        self.ready.pop(digest, None)
+
+    async def _begin(self, want: Want) -> None:
+        try:
+            path = await self._in_thread(self.partials.find, want.digest)
+            if self.wants.get(want.digest) is not want:
+                return
+            if path is not None:
+                self._complete(want.digest, path)
+                return
+            self._find_sources(want)
+            fetch = await self._fetch_of(want, list(want.sources)) if want.sources else None
+        except OSError as error:
+            self._disk_failed(want.digest, error)
+            return
+        except HydraMeshError as error:
+            log.warning("%s", error.what)
+            self._give_up(want.digest, time.monotonic(), _FORGIVE_S)
+            return
+        if self.wants.get(want.digest) is not want:
+            # It was given up, and perhaps wanted again, meanwhile.
+            return
+        if fetch is None:
+            self._give_up(want.digest, time.monotonic())
+            return
+        self._fetches[want.digest] = fetch
+        if fetch.done:
+            await self._finish(fetch)
+        else:
+            self.planner.add(fetch)
+            self._wake.set()
+
+    def _find_sources(self, want: Want) -> None:
+        now = time.monotonic()
+        want.lacking = {peer: at for peer, at in want.lacking.items() if now - at < _LACKING_S}
+        want.sources = {
+            peer: collection
+            for collection in want.collections
+            for peer in self._sources(collection)
+            if peer not in want.lacking
+        }
+
+    def _lacks(self, want: Want, peer: str) -> None:
+        want.sources.pop(peer, None)
+        want.lacking[peer] = time.monotonic()
+
+    async def _fetch_of(self, want: Want, sources: list[str]) -> Fetch | None:
+        """A fetch with those sources that agree on the pieces, the most of them."""
+        if want.size <= PIECE:
+            fetch = Fetch.of(want.digest, want.size, [want.digest])
+            fetch.sources.update(sources)
+            return fetch
+        told = await asyncio.gather(*(self._ask_pieces(peer, want) for peer in sources))
+        groups: dict[tuple[bytes, ...], set[str]] = {}
+        for peer, pieces in zip(sources, told, strict=True):
+            if pieces:
+                groups.setdefault(pieces, set()).add(peer)
+        resumed = await self._in_thread(self.partials.resume, want.digest, want.size)
+        if resumed is not None and resumed.pieces in groups:
+            resumed.sources = groups[resumed.pieces]
+            return resumed
+        if not groups:
+            return None
+        pieces, agreed = max(groups.items(), key=lambda group: len(group[1]))
+        fetch = Fetch.of(want.digest, want.size, pieces)
+        fetch.sources.update(agreed)
+        return fetch
+
+    async def _ask_pieces(self, peer: str, want: Want) -> tuple[bytes, ...]:
+        try:
+            pieces = await self._peers.pieces(peer, want.sources[peer], want.digest)
+            Fetch.of(want.digest, want.size, pieces)
+        except BadMessage:
+            self._ban(peer)
+        except HydraMeshError as error:
+            if error.why == "NoContent":
+                self._lacks(want, peer)
+        else:
+            return tuple(pieces)
+        return ()
+
+    async def _pull(self, pull: Pull) -> None:
+        want = self.wants.get(pull.digest)
+        fetch = self._fetches.get(pull.digest)
+        if want is None or fetch is None or pull.peer not in want.sources:
+            self.planner.put_back(pull.peer, pull.digest, pull.index, absent=True)
+            return
+        try:
+            data = await self._peers.piece(
+                pull.peer, want.sources[pull.peer], pull.digest, pull.index
+            )
+            news = self.planner.arrived(pull.peer, pull.digest, pull.index, data)
+        except BadMessage as error:
+            log.warning("%s", error.what)
+            self._forgive_later(pull.peer)
+        except PeerRefused as error:
+            absent = error.why == "NoContent"
+            if absent:
+                self._lacks(want, pull.peer)
+            await asyncio.sleep(0.2)
+            self.planner.put_back(pull.peer, pull.digest, pull.index, absent=absent)
+        except PeerStalled:
+            self.planner.failed(pull.peer, pull.digest, pull.index)
+            self._forgive_later(pull.peer)
+        except HydraMeshError:
+            self.planner.put_back(pull.peer, pull.digest, pull.index)
+        else:
+            fetch = self._fetches.get(pull.digest)
+            if news and fetch is not None:
+                self.received += len(data)
+                await self._take(fetch, pull.index, data)
+        self._wake.set()
+
+    async def _take(self, fetch: Fetch, index: int, data: bytes) -> None:
+        digest = fetch.digest
+        self._writing[digest] = self._writing.get(digest, 0) + 1
+        try:
+            try:
+                await self._in_thread(self.partials.write, digest, index, data)
+            finally:
+                self._writing[digest] -= 1
+            if self._fetches.get(digest) is not fetch:
+                self._discard(digest)
+            elif fetch.done and not self._writing[digest]:
+                del self._writing[digest]
+                await self._finish(fetch)
+            elif time.monotonic() - self._noted.get(digest, 0.0) > _NOTE_EVERY_S:
+                self._noted[digest] = time.monotonic()
+                await self._in_thread(self.partials.note, fetch)
+        except OSError as error:
+            # What the journal says is only what was written before: begin again from there.
+            self._disk_failed(digest, error)
+
+    async def _finish(self, fetch: Fetch) -> None:
+        if fetch.digest not in self.wants or self._fetches.get(fetch.digest) is not fetch:
+            return
+        path = await self._in_thread(self.partials.finish, fetch.digest)
+        if path is not None:
+            self._complete(fetch.digest, path)
+            return
+        log.warning("%s sent a content that is not what its digest says", ", ".join(fetch.sources))
+        for peer in fetch.sources:
+            if fetch.size > PIECE:
+                self._ban(peer)
+        self._give_up(fetch.digest, time.monotonic(), 0.0)
+
+    def _complete(self, digest: bytes, path: Path) -> None:
+        self._fetches.pop(digest, None)
+        self.problem = ""
+        if digest in self.wants:
+            self.ready[digest] = path
+            self._arrived(digest)
+        else:
+            self._discard(digest)
+        self._wake.set()
+
+    def _discard(self, digest: bytes) -> None:
+        def work() -> None:
+            with contextlib.suppress(OSError):
+                if digest not in self.wants:
+                    self.partials.discard(digest)
+
+        self._threads.submit(work)
+
+    def _disk_failed(self, digest: bytes, error: OSError) -> None:
+        if digest not in self.wants:
+            return
+        self.problem = f"contents cannot be kept: {(error.strerror or str(error)).lower()}"
+        log.error("%s", self.problem)
+        self._give_up(digest, time.monotonic(), _DISK_AGAIN_S)
+
+    def _ban(self, peer: str) -> None:
+        self.planner.ban(peer)
+        self._forgive_later(peer)
+
+    def _forgive_later(self, peer: str) -> None:
+        self._forgive.setdefault(peer, time.monotonic() + _FORGIVE_S)
+
+    # -- tasks -------------------------------------------------------------------------------------
+
+    async def _in_thread(self, work: Callable[..., _T], *arguments: Any) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+
+    def _start(self, work: Awaitable[None]) -> None:
+        task: asyncio.Task[None] = asyncio.ensure_future(_quiet(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+async def _quiet(work: Awaitable[None]) -> None:
+    try:
+        await work
+    except StorageFailure as error:
+        log.error("a transfer failed: %s", error.what)
+    except Exception:
+        log.exception("a transfer failed")
