@@ -6,6 +6,7 @@ threshold, a new one needs 20 % less, and a change must last ten seconds before 
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
@@ -60,18 +61,30 @@ def cluster(
             return float("inf")
         return rtt_s / bound
 
-    groups: list[tuple[NodeId, ...]] = [(node,) for node in sorted(set(nodes))]
-    while True:
-        best: tuple[float, tuple[NodeId, ...], tuple[NodeId, ...]] | None = None
-        for one, other in combinations(groups, 2):
-            worst = max(strain(a, b) for a in one for b in other)
-            if worst <= 1 and (best is None or (worst, one, other) < best):
-                best = (worst, one, other)
-        if best is None:
-            return tuple(sorted(groups))
-        _, one, other = best
-        groups = [group for group in groups if group not in (one, other)]
-        groups.append(tuple(sorted(one + other)))
+    active: set[tuple[NodeId, ...]] = {(node,) for node in nodes}
+    #: The strain between two groups, where it lets them be joined; by sorted pair.
+    near: dict[tuple[tuple[NodeId, ...], tuple[NodeId, ...]], float] = {}
+    for one, other in combinations(sorted(active), 2):
+        found = strain(one[0], other[0])
+        if found <= 1:
+            near[one, other] = found
+    queue = [(found, one, other) for (one, other), found in near.items()]
+    heapq.heapify(queue)
+    while queue:
+        _, one, other = heapq.heappop(queue)
+        if one not in active or other not in active:
+            continue
+        active -= {one, other}
+        joined = tuple(sorted(one + other))
+        for third in active:
+            # Complete link: as far as the farther of the two.
+            ways = [near.get((min(part, third), max(part, third))) for part in (one, other)]
+            if ways[0] is not None and ways[1] is not None:
+                pair = (min(joined, third), max(joined, third))
+                near[pair] = max(ways[0], ways[1])
+                heapq.heappush(queue, (near[pair], *pair))
+        active.add(joined)
+    return tuple(sorted(active))
 
 
 class Grouping:
