@@ -87,6 +87,7 @@ class Node:
         self._tasks: set[asyncio.Task[None]] = set()
         self._fetching = False
         self._silent: dict[str, float] = {}
+        self._opening = asyncio.Lock()
         self.duplicate = asyncio.Event()
         #: Called with each session of the trunk that opens: after a renewal it is another one.
         self.on_open: list[Callable[[Session], None]] = []
@@ -379,6 +380,11 @@ class Node:
 
         The port outside stays open; links come back as soon as both sides have dialled again.
         """
+        async with self._opening:
+            if self._session is None:
+                await self._open_again()
+
+    async def _open_again(self) -> None:
         try:
             if self._gate is not None:
                 self._gate.reload()
