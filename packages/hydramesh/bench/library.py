@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -29,8 +30,7 @@ def peak_mib(peer: Peer) -> float:
 def main() -> None:
     """Run it and print figures as JSON."""
     mib = int(sys.argv[1]) if len(sys.argv) > 1 else 1024
-    folder = Path("/tmp", f"hb{os.getpid()}")
-    folder.mkdir(mode=0o700)
+    folder = Path(tempfile.mkdtemp(prefix="hb"))  # sockets want short paths
     peers = []
     try:
         for name in ("anna", "bert"):
