@@ -161,7 +161,21 @@ def _wire() -> list[Decoder]:
     )
     return [
         Decoder("wire heartbeat", wire.unpack_heartbeat, [wire.pack_heartbeat(beat)]),
-        Decoder("wire item", wire.unpack_item, [wire.pack_item(_item())]),
+        Decoder("wire items", wire.unpack_items, [wire.pack_items([_item()] * 3)]),
+        Decoder("wire note", wire.unpack_note, [wire.pack_note(_item(), here=True)]),
+        Decoder(
+            "wire head",
+            wire.unpack_head,
+            [wire.pack_head(wire.Head(5.0, 1, 2, 3, 4, bytes(SUM), bytes(8), "drums/", True))],
+        ),
+        Decoder("wire since", wire.unpack_since, [wire.pack_since(1, 2, "drums/")]),
+        Decoder("wire told", wire.unpack_told, [wire.pack_told(b"items", {"ab12": bytes(90)}, 3)]),
+        Decoder(
+            "wire parts",
+            lambda data: wire.unpack_parts(data, 8),
+            [wire.pack_parts([b"one", b"two"])],
+        ),
+        Decoder("wire piece", wire.unpack_piece, [wire.pack_piece("abc", -1)]),
         Decoder(
             "wire delta",
             wire.unpack_delta,
@@ -232,7 +246,8 @@ def decoders() -> dict[str, Decoder]:
 
 #: So that tests have their names without making keys while they are collected.
 NAMES = (
-    "wire heartbeat", "wire item", "wire delta", "wire frame", "wire wanted", "invite", "endpoint",
+    "wire heartbeat", "wire items", "wire note", "wire head", "wire since", "wire told",
+    "wire parts", "wire piece", "wire delta", "wire frame", "wire wanted", "invite", "endpoint",
     "request", "signed request", "greeting", "greeting's certificate", "reply", "farewell",
     "certificate", "frame", "standing", "envelope", "heartbeat", "roster", "signed roster",
     "client hello",

@@ -181,6 +181,31 @@ def test_folders_follow_each_other(two, folder):
     assert len(files(one)) == 4
 
 
+def test_what_a_reader_does_in_its_folder_stays_there_and_is_kept(two, folder):
+    anna, bert = two
+    one, other = folder / "one", folder / "other"
+    one.mkdir()
+    (one / "kick.wav").write_bytes(b"boom")
+    anna.ok("share", str(one), "--as", "samples")
+    bert.ok("follow", "samples", "--into", str(other))
+    wait_for(lambda: files(other) == files(one), bert.log)
+    assert bert.run("follow", "samples", "--into", str(other))[1]["error"] == "NameTaken"
+    assert bert.run("share", str(other), "--as", "mine")[1]["error"] == "NameTaken"
+    (other / "kick.wav").write_bytes(b"mine")
+    (other / "own.wav").write_bytes(b"own")
+    wait_for(lambda: info(bert, "samples")["local"] == 2, bert.log)
+    (one / "kick.wav").write_bytes(b"louder")
+    wait_for(lambda: files(other).get("kick.wav") == b"louder", bert.log)
+    assert set(files(other).values()) == {b"louder", b"mine", b"own"}
+    # Also when it is looked at anew.
+    bert.stop()
+    bert.start()
+    (one / "snare.wav").write_bytes(b"tack")
+    wait_for(lambda: "snare.wav" in files(other), bert.log)
+    assert set(files(other).values()) == {b"louder", b"mine", b"own", b"tack"}
+    assert set(files(one).values()) == {b"louder", b"tack"}
+
+
 def files(folder):
     return {
         str(path.relative_to(folder)): path.read_bytes()

@@ -93,3 +93,26 @@ def test_what_was_not_asked_for_is_not_taken():
 def test_sizes_that_do_not_fit_are_refused(size, pieces):
     with pytest.raises(BadMessage):
         Fetch.of(bytes(32), size, [bytes(32)] * pieces)
+
+
+def test_nobody_is_blamed_for_what_is_put_back_and_who_lied_waits():
+    fetch, data = _fetch(2 * PIECE)
+    planner = Planner()
+    planner.add(fetch)
+    for peer in ("a", "b"):
+        planner.offers(peer, [fetch.digest])
+    for _ in range(5):
+        for pull in planner.plan(0.0):
+            planner.put_back(pull.peer, pull.digest, pull.index)
+    assert planner.stuck() == []
+    planner.ban("a")
+    assert {pull.peer for pull in planner.plan(0.0)} == {"b"}
+    for index in range(2):
+        planner.put_back("b", fetch.digest, index, absent=True)
+    assert planner.stuck() == [fetch.digest]
+    planner.forgive("a")
+    assert planner.stuck() == []
+    assert len(planner.plan(0.0)) == 2
+    planner.drop(fetch.digest)
+    assert planner.left == 0
+    assert not planner.arrived("a", fetch.digest, 0, data[0])

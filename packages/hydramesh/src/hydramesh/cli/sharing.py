@@ -86,7 +86,11 @@ def unshare(place: Place, name: str, as_json: bool) -> None:
 def follow(
     place: Place, name: str, prefix: str, into: Path | None, lazy: bool, as_json: bool
 ) -> None:
-    """Follow the collection NAME, or NAME@NODE where there are several."""
+    """Follow the collection NAME, or NAME@NODE where there are several.
+
+    What is in the folder, or below NAME/ in the store, becomes part of the collection if this node
+    may write.
+    """
     asked = pb.FollowRequest(
         name=name, prefix=prefix, into=str(into.absolute()) if into else "", lazy=lazy
     )

@@ -147,7 +147,18 @@ class Verbs:
             raise NotFound(f"there is no folder {place[:200]!a}", next_step="check the name")
         if is_store_folder(place) or place.endswith(".sdb"):
             return Entry(collection, str(path))
+        self._refuse_overlap(path)
         return Entry(collection, str(own), folder=str(path))
+
+    def _refuse_overlap(self, path: Path) -> None:
+        """Two collections in one folder would pour into each other."""
+        for entry in self.library.catalogue.entries.values():
+            held = Path(entry.folder or "/dev/null")
+            if path.is_relative_to(held) or held.is_relative_to(path):
+                raise NameTaken(
+                    f"{path} belongs to collection {entry.name} already",
+                    next_step="choose a folder beside it",
+                )
 
     async def _begin(self, entry: Entry) -> None:
         library = self.library

@@ -265,7 +265,7 @@ class Collection:
 
     def _commit(self, changed: list[Item], batch: _Batch) -> None:
         if self.outside is not None:
-            self.outside.intend([self._replaced(item, batch) for item in changed])
+            self.outside.intend([e for item in changed for e in self._replaced(item, batch)])
         try:
             with self.documents.transaction(origin=ORIGIN) as together:
                 for item in changed:
@@ -281,17 +281,18 @@ class Collection:
             if self.outside is not None:
                 self.outside.settle()
 
-    def _replaced(self, item: Item, batch: _Batch) -> Replaced:
+    def _replaced(self, item: Item, batch: _Batch) -> Iterable[Replaced]:
         at = self.base + item.path
         before = bytes.fromhex(batch.shown.stat(at).digest) if batch.shown.exists(at) else b""
-        return Replaced(item.path, before, b"" if item.path in batch.absent else item.digest)
+        yield Replaced(item.path, before, b"" if item.path in batch.absent else item.digest)
+        if before and not self.writes and not self._fits(item, before):
+            yield Replaced(_aside(item.path, before), b"", before)
 
     def _expect(self, together: Any, item: Item) -> None:
         """The document is still the one that was merged with; else somebody was quicker."""
-        held = self.replica.items.get(item.path)
         at = self.base + item.path
         digest = bytes.fromhex(together.stat(at).digest) if together.exists(at) else b""
-        if digest in (item.digest, held.digest if held is not None else b""):
+        if self._fits(item, digest):
             return
         if not digest and (item.path in self.absent or not self.writes):
             return
@@ -301,10 +302,15 @@ class Collection:
                 next_step="nothing was lost: it is merged in the next round",
             )
         # A reader's own change makes way, and is kept beside.
-        aside = conflict_copy(Item(item.path, (), digest)).path
+        aside = _aside(item.path, digest)
         if not together.exists(self.base + aside):
             together.rename(at, self.base + aside)
         self.local.add(aside)
+
+    def _fits(self, item: Item, digest: bytes) -> bool:
+        """Whether what a document has is what was merged, or what is to be written."""
+        held = self.replica.items.get(item.path)
+        return digest in (item.digest, held.digest if held is not None else b"")
 
     def _write(self, together: Any, item: Item, batch: _Batch) -> None:
         at = self.base + item.path
@@ -434,6 +440,11 @@ class _Batch:
         """The item at a path."""
         held: Item | None = self.ready.get(path) or self.held.get(path)
         return held
+
+
+def _aside(path: str, digest: bytes) -> str:
+    """Where a reader's own version of a document is kept."""
+    return conflict_copy(Item(path, (), digest)).path
 
 
 def _place(path: str) -> str:
