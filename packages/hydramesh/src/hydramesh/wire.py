@@ -37,6 +37,7 @@ from hydramesh.sync.reconcile import (
     check_frame,
 )
 from hydramesh.sync.replica import MOST_ITEMS, Delta
+from hydramesh.sync.unpacking import unpack
 from hydramesh.sync.versions import MAX_COUNT, MAX_PROOFS, MAX_VECTOR, Item, Proof, Vector
 
 MAX_HEARTBEAT_BYTES = 32 << 10
@@ -53,20 +54,7 @@ def _pack(tag: str, *parts: Any) -> bytes:
 
 
 def _unpack(raw: bytes, tag: str, length: int, most: int) -> Sequence[Any]:
-    if len(raw) > most:
-        raise BadMessage(f"a message of {len(raw)} bytes; the limit is {most}")
-    try:
-        # Lists are made as long as they say, before anything in them is read, and one in the other:
-        # some kilobytes would become gigabytes. Skipping makes nothing, and fails where a list is
-        # longer than what follows.
-        whole = msgpack.Unpacker(max_buffer_size=most)
-        whole.feed(raw)
-        whole.skip()
-        parts = msgpack.unpackb(
-            raw, use_list=False, raw=False, strict_map_key=True, max_ext_len=0, max_map_len=0
-        )
-    except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
-        raise BadMessage("a message is no MessagePack", why=str(error)[:200]) from None
+    parts = unpack(raw, most)
     if not isinstance(parts, tuple) or len(parts) != length + 1 or parts[0] != tag:
         raise BadMessage(f"a message is not of the kind {tag!r}")
     return parts[1:]

@@ -18,11 +18,13 @@ from packages.hydramesh.tests.identity.test_identity import NOW, SECRET, authori
 from hydramesh import standing, wire
 from hydramesh.identity import certs, enrol, gate, invites
 from hydramesh.identity.invites import Endpoint, Invite
+from hydramesh.identity.names import node_id
 from hydramesh.identity.roster import _CONTEXT as ROSTER_CONTEXT
 from hydramesh.identity.roster import read_roster
 from hydramesh.membership.model import Claim, Heartbeat, Neighbour, Report, Status
+from hydramesh.sync.charter import EVERYONE, Charter, collection_id, read_grants
 from hydramesh.sync.reconcile import FINGERPRINT, SUM, Frame, Kind, Range, Wanted
-from hydramesh.sync.replica import Delta
+from hydramesh.sync.replica import Delta, Role
 from hydramesh.sync.versions import Item
 from hydramesh.trunk import envelope
 from hydramesh.trunk.clienthello import server_name
@@ -221,8 +223,17 @@ def _identity(realm: _Realm) -> list[Decoder]:
     ]  # fmt: skip
 
 
+def _charter(realm: _Realm) -> Decoder:
+    founder = node_id(certs.public_bytes(realm.key))
+    charter = Charter(collection_id("loops", founder))
+    charter.make(EVERYONE, Role.READER, realm.key)
+    charter.make("b" * len(founder), Role.EDITOR, realm.key)
+    return Decoder("charter", lambda data: read_grants(charter.collection, data), [charter.pack()])
+
+
 def _trunk(realm: _Realm) -> list[Decoder]:
     return [
+        _charter(realm),
         Decoder("envelope", realm.open, [realm.sealed(realm.beat()), realm.sealed(b"")]),
         Decoder("heartbeat", realm.read_beat, [realm.beat()]),
         Decoder(
@@ -247,7 +258,8 @@ def decoders() -> dict[str, Decoder]:
 #: So that tests have their names without making keys while they are collected.
 NAMES = (
     "wire heartbeat", "wire items", "wire note", "wire head", "wire since", "wire told",
-    "wire parts", "wire piece", "wire delta", "wire frame", "wire wanted", "invite", "endpoint",
+    "wire parts", "wire piece", "charter", "wire delta", "wire frame", "wire wanted", "invite",
+    "endpoint",
     "request", "signed request", "greeting", "greeting's certificate", "reply", "farewell",
     "certificate", "frame", "standing", "envelope", "heartbeat", "roster", "signed roster",
     "client hello",

@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from dataclasses import replace
+from typing import Any
 
 import msgpack  # type: ignore[import-untyped]
 import pytest
@@ -44,7 +45,8 @@ def lie(member: Member, kind: str, reply) -> list[str]:
         asked.append(topic)
         return await reply(topic, data)
 
-    member.library.server.chosen = chosen
+    server: Any = member.library.server
+    server.chosen = chosen
     return asked
 
 
@@ -155,7 +157,7 @@ def test_hostile_paths_and_broken_messages_change_nothing(root):
             msgpack.packb(("told", b"\xdd\xff\xff\xff\xff", [], 0)),
             bytes(4 << 20),
         ]
-        given = []
+        given: list[bytes] = []
 
         async def reply(topic, request):
             body = answers[len(given) % len(answers)]

@@ -26,6 +26,7 @@ from hydramesh.identity.certs import (
 from hydramesh.identity.names import check_name, is_node_id, node_id
 from hydramesh.sync.errors import BadMessage
 from hydramesh.sync.replica import Role
+from hydramesh.sync.unpacking import unpack
 
 EVERYONE = "*"
 MAX_GRANTS = 4096
@@ -173,10 +174,7 @@ def read_grants(collection: str, raw: bytes) -> list[Grant]:
     Raises:
         BadMessage: it is no charter, or a grant was not signed by whom it names.
     """
-    try:
-        rows = msgpack.unpackb(raw, use_list=False, max_ext_len=0, max_map_len=0)
-    except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
-        raise BadMessage("a charter is no MessagePack", why=str(error)[:200]) from None
+    rows = unpack(raw, MAX_CHARTER_BYTES)
     if not isinstance(rows, tuple) or len(rows) > MAX_GRANTS:
         raise BadMessage("a charter is no list, or is too long")
     return [_checked(collection, row) for row in rows]
