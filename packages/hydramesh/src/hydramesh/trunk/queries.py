@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import logging
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,8 +17,6 @@ import zenoh
 from zenoh.handlers import Callback
 
 from hydramesh.errors import HydraMeshError, PeerRefused, PeerStalled
-
-log = logging.getLogger("hydramesh")
 
 MAX_ANSWERS = 64
 """How many queries are answered at once; what comes beyond is refused: a flood ends here."""
@@ -40,19 +37,28 @@ def declare(session: zenoh.Session, threads: ThreadPoolExecutor, topic: str, ask
     under_way: set[asyncio.Task[None]] = set()
     room = threading.Semaphore(MAX_ANSWERS)
 
-    async def work(query: zenoh.Query, key: str, data: bytes) -> None:
+    def tell(query: zenoh.Query, key: str, reply: bytes, refusal: bytes) -> None:
+        # Leaving ends the answer, which waits for room on the link as the answer itself does: never
+        # in the event loop, which moves what is on the link.
         try:
-            reply = await asked(key, data)
-            await loop.run_in_executor(threads, query.reply, key, reply)
-        except HydraMeshError as error:
-            with contextlib.suppress(zenoh.ZError):
-                query.reply_err(error.name.encode())
-        except (zenoh.ZError, RuntimeError) as error:
-            # The session or its threads have ended meanwhile.
-            log.debug("a query was not answered: %s", error)
+            with contextlib.suppress(zenoh.ZError), query:
+                if refusal:
+                    query.reply_err(refusal)
+                else:
+                    query.reply(key, reply)
         finally:
             room.release()
-            query.drop()  # type: ignore[no-untyped-call]
+
+    async def work(query: zenoh.Query, key: str, data: bytes) -> None:
+        reply, refusal = b"", b"refused"
+        try:
+            reply, refusal = await asked(key, data), b""
+        except HydraMeshError as error:
+            refusal = error.name.encode()
+        finally:
+            # The threads may have ended meanwhile, and with them everything.
+            with contextlib.suppress(RuntimeError):
+                threads.submit(tell, query, key, reply, refusal)
 
     def begin(query: zenoh.Query, key: str, data: bytes) -> None:
         task = loop.create_task(work(query, key, data))
