@@ -108,6 +108,11 @@ def test_every_fifth_segment_is_lost(lab):
 def test_heartbeats_get_through_beside_chunks_on_a_slow_line(lab):
     anna, bert = lab.realm(["anna", "bert"])
     lab.settled([anna, bert])
+    before = {each.name: len(each.peer.log()) for each in (anna, bert)}
     found = scenarios.pulled(lab, anna, bert, 10, 6)
     assert 0.3 < found["mb_per_s"] < 1.3
-    assert "dead" not in anna.peer.log() + bert.peer.log()
+    lab.whole([anna, bert])
+    since = [each.peer.log()[before[each.name] :] for each in (anna, bert)]
+    # With long queues it is a death a second, and the chunks never come. On a busy machine one may
+    # be late all the same.
+    assert sum(text.count(": dead") for text in since) <= 2, since
