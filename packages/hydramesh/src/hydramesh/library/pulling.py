@@ -282,9 +282,10 @@ class Puller:
 
     async def _ask_all(self, want: Want, sources: list[str]) -> dict[str, tuple[bytes, ...]]:
         """What sources say of the pieces; once one has said it, the others have not long."""
-        asked = {asyncio.ensure_future(self._ask_pieces(peer, want)): peer for peer in sources}
+        loop = asyncio.get_running_loop()
+        asked = {loop.create_task(self._ask_pieces(peer, want)): peer for peer in sources}
         try:
-            told: set[asyncio.Future[tuple[bytes, ...]]] = set()
+            told: set[asyncio.Task[tuple[bytes, ...]]] = set()
             waiting = set(asked)
             while waiting and not any(each.result() for each in told):
                 done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
