@@ -21,7 +21,7 @@ import zenoh
 from zenoh.handlers import Callback
 
 from hydramesh.errors import TrunkRefused
-from hydramesh.trunk import queries
+from hydramesh.trunk import bulk
 
 QUERY_TIMEOUT_S = 3.0
 _REFUSAL_WAIT_S = 5.0
@@ -148,9 +148,9 @@ class Session:
 
         return await asyncio.to_thread(first)
 
-    def answer(self, topic: str, asked: Callable[[str, bytes], Awaitable[bytes]]) -> None:
+    def serve_bulk(self, topic: str, asked: Callable[[str, bytes], Awaitable[bytes]]) -> None:
         """Answer queries for a topic expression with a coroutine of the event loop."""
-        self._declared.append(queries.declare(self._session, self._threads, topic, asked))
+        self._declared.append(bulk.declare(self._session, self._threads, topic, asked))
 
     async def query(self, topic: str, data: bytes, *, limit: int, timeout_s: float) -> bytes:
         """The answer of one node to a query, behind everything else on its way.
@@ -158,7 +158,7 @@ class Session:
         Raises:
             PeerStalled: no answer came in time; PeerRefused: the peer said no, and why.
         """
-        return await queries.ask(
+        return await bulk.ask(
             self._session, self._threads, topic, data, limit=limit, timeout_s=timeout_s
         )
 
