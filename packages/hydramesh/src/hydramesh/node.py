@@ -147,7 +147,7 @@ class Node:
         probes.serve(self._session, own)
         if self.realm.authority is not None:
             limit = enrol.MAX_REQUEST_BYTES
-            self._session.reply_to(f"{own}/renew", limit, self._handle_renewal, where="loop")
+            self._session.answer(f"{own}/renew", limit, self._handle_renewal, where="loop")
         for opened in self.on_open:
             opened(self._session)
 

@@ -37,11 +37,15 @@ def folder():
 @pytest.fixture
 def two(folder):
     """Two daemons of one realm; anna is the authority."""
-    anna, bert = (Peer(folder, name).start() for name in ("anna", "bert"))
-    pair(lambda: None, anna, bert)
-    yield anna, bert
-    for peer in (anna, bert):
-        peer.stop(signal.SIGKILL)
+    peers = [Peer(folder, name) for name in ("anna", "bert")]
+    try:
+        anna, bert = (peer.start() for peer in peers)
+        pair(lambda: None, anna, bert)
+        yield anna, bert
+    finally:
+        for peer in peers:
+            if peer.process is not None:
+                peer.stop(signal.SIGKILL)
 
 
 def shared(anna, bert, folder, everyone="editor", **contents):

@@ -28,6 +28,7 @@ _DISK_AGAIN_S = 15.0
 _NOTE_EVERY_S = 1.0
 _FORGIVE_S = 60.0
 _LACKING_S = 5.0
+_OTHERS_S = 1.0
 _T = TypeVar("_T")
 
 
@@ -264,9 +265,8 @@ class Puller:
             fetch = Fetch.of(want.digest, want.size, [want.digest])
             fetch.sources.update(sources)
             return fetch
-        told = await asyncio.gather(*(self._ask_pieces(peer, want) for peer in sources))
         groups: dict[tuple[bytes, ...], set[str]] = {}
-        for peer, pieces in zip(sources, told, strict=True):
+        for peer, pieces in (await self._ask_all(want, sources)).items():
             if pieces:
                 groups.setdefault(pieces, set()).add(peer)
         resumed = await self._in_thread(self.partials.resume, want.digest, want.size)
@@ -279,6 +279,23 @@ class Puller:
         fetch = Fetch.of(want.digest, want.size, pieces)
         fetch.sources.update(agreed)
         return fetch
+
+    async def _ask_all(self, want: Want, sources: list[str]) -> dict[str, tuple[bytes, ...]]:
+        """What sources say of the pieces; once one has said it, the others have not long."""
+        loop = asyncio.get_running_loop()
+        asked = {loop.create_task(self._ask_pieces(peer, want)): peer for peer in sources}
+        try:
+            told: set[asyncio.Task[tuple[bytes, ...]]] = set()
+            waiting = set(asked)
+            while waiting and not any(each.result() for each in told):
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                told |= done
+            if waiting:
+                told |= (await asyncio.wait(waiting, timeout=_OTHERS_S))[0]
+            return {asked[each]: each.result() for each in told}
+        finally:
+            for task in asked:
+                task.cancel()
 
     async def _ask_pieces(self, peer: str, want: Want) -> tuple[bytes, ...]:
         try:

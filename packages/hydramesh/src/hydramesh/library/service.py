@@ -98,8 +98,8 @@ class Library:
         """Listen and answer on a session of the trunk; called for each that opens."""
         nid = self.node.realm.nid
         session.subscribe(self._topic("doc/*/head/*"), self._on_head)
-        session.answer(self._topic(f"sync/{nid}/*/*"), self.server.answer)
-        session.answer(self._topic(f"blob/{nid}/*"), self.server.answer)
+        session.serve_bulk(self._topic(f"sync/{nid}/*/*"), self.server.answer)
+        session.serve_bulk(self._topic(f"blob/{nid}/*"), self.server.answer)
 
     def _topic(self, rest: str) -> str:
         return f"hm/{self.node.realm.realm_id}/{rest}"

@@ -219,12 +219,13 @@ class Planner:
         )
 
     def _free(self, fetch: Fetch) -> str | None:
+        # Who has failed lately comes last.
         able = [
-            (self._load.get(peer, 0), peer)
+            (self._strikes.get(peer, 0), self._load.get(peer, 0), peer)
             for peer in fetch.sources
             if self._load.get(peer, 0) < self.window and self._strikes.get(peer, 0) < MOST_STRIKES
         ]
-        return min(able)[1] if able else None
+        return min(able)[2] if able else None
 
     def _end(self, fetch: Fetch, index: int) -> None:
         asked = fetch.asked.pop(index)

@@ -38,8 +38,8 @@ def noise() -> tuple[bytes, bytes]:
 
 def serve(session: Session, prefix: str) -> None:
     """Answer the measurements of others."""
-    session.reply_to(f"{prefix}/echo", _MAX_ECHO, lambda asked: asked)
-    session.reply_to(f"{prefix}/noise", 0, lambda _: noise()[0], where="thread")
+    session.answer(f"{prefix}/echo", _MAX_ECHO, lambda asked: asked)
+    session.answer(f"{prefix}/noise", 0, lambda _: noise()[0], where="thread")
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -1,149 +1,100 @@
-"""Queries over the trunk, for much data: behind everything else, and never more than is asked for.
+"""Questions over the trunk from the event loop: one answer each, with a timeout. Nothing is pushed.
 
-Nothing is pushed: who wants something asks for it, so that a slow receiver holds up nobody.
+A consumer that stalls makes Zenoh close its link after a while and lose what comes later without an
+error; so whatever is long is pulled, piece by piece, by whoever wants it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
-import threading
-from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from typing import Any, Literal
 
 import zenoh
 from zenoh.handlers import Callback
 
-from hydramesh.errors import HydraMeshError, PeerRefused, PeerStalled
+from hydramesh.errors import HydraMeshError
 
-MAX_ANSWERS = 64
-"""How many queries are answered at once; what comes beyond is refused: a flood ends here."""
-
-MAX_QUERY_BYTES = 2 << 20
-_MAX_REFUSAL_BYTES = 80
-
-Asked: TypeAlias = "Callable[[str, bytes], Awaitable[bytes]]"
-_Found: TypeAlias = "tuple[bytes, bytes]"
+ANSWER_S = 3.0
+Where = Literal["here", "thread", "loop"]
 
 
-def declare(session: zenoh.Session, threads: ThreadPoolExecutor, topic: str, asked: Asked) -> Any:
-    """Answer queries for a topic expression with ``asked``, in the event loop that runs now.
-
-    An error of ours is told to the peer by its name alone.
-    """
-    loop = asyncio.get_running_loop()
-    under_way: set[asyncio.Task[None]] = set()
-    room = threading.Semaphore(MAX_ANSWERS)
-
-    def tell(query: zenoh.Query, key: str, reply: bytes, refusal: bytes) -> None:
-        # Leaving ends the answer, which waits for room on the link as the answer itself does: never
-        # in the event loop, which moves what is on the link.
-        try:
-            with contextlib.suppress(zenoh.ZError), query:
-                if refusal:
-                    query.reply_err(refusal)
-                else:
-                    query.reply(key, reply)
-        finally:
-            room.release()
-
-    async def work(query: zenoh.Query, key: str, data: bytes) -> None:
-        reply, refusal = b"", b"refused"
-        try:
-            reply, refusal = await asked(key, data), b""
-        except HydraMeshError as error:
-            refusal = error.name.encode()
-        finally:
-            # The threads may have ended meanwhile, and with them everything.
-            with contextlib.suppress(RuntimeError):
-                threads.submit(tell, query, key, reply, refusal)
-
-    def begin(query: zenoh.Query, key: str, data: bytes) -> None:
-        task = loop.create_task(work(query, key, data))
-        under_way.add(task)
-        task.add_done_callback(under_way.discard)
-
-    def on_query(query: zenoh.Query) -> None:
-        size = len(query.payload) if query.payload is not None else 0
-        if loop.is_closed() or size > MAX_QUERY_BYTES or not room.acquire(blocking=False):
-            with query:
-                query.reply_err(b"TooManyRequests")
-            return
-        data = query.payload.to_bytes() if query.payload is not None else b""
-        loop.call_soon_threadsafe(begin, query, str(query.key_expr), data)
-
-    return session.declare_queryable(topic, Callback(on_query, indirect=False))
-
-
-async def ask(
+async def fetch(
     session: zenoh.Session,
-    threads: ThreadPoolExecutor,
     topic: str,
-    data: bytes,
-    *,
+    payload: bytes,
     limit: int,
-    timeout_s: float,
-) -> bytes:
-    """The answer of one node.
+    *,
+    bulk: bool = False,
+    timeout_s: float = ANSWER_S,
+) -> bytes | None:
+    """The first answer to a question, or None: nobody answered in time, or at too great length.
 
-    Raises:
-        PeerStalled: no answer came in time; PeerRefused: the peer said no, ``why`` is its word.
+    ``bulk`` gives way to everything else; otherwise it goes ahead of everything else.
     """
     loop = asyncio.get_running_loop()
-    answer: asyncio.Future[_Found] = loop.create_future()
-    stalled = PeerStalled("the peer did not answer", why=f"within {timeout_s:g} s")
-    send = functools.partial(
-        session.get,
-        topic,
-        _settling(loop, answer, limit),
-        payload=data,
-        timeout=timeout_s,
-        priority=zenoh.Priority.BACKGROUND,
-        congestion_control=zenoh.CongestionControl.BLOCK,
-        consolidation=zenoh.ConsolidationMode.NONE,
-    )
-    try:
-        async with asyncio.timeout(timeout_s + 1):
-            await loop.run_in_executor(threads, send)
-            body, refusal = await answer
-    except TimeoutError:
-        raise stalled from None
-    except (zenoh.ZError, RuntimeError) as error:
-        raise PeerStalled("the trunk is closed now", why=str(error)[:200]) from None
-    if refusal:
-        raise PeerRefused("the peer refused", why=refusal.decode("ascii", "replace"))
-    if not body:
-        raise stalled
-    return body
+    told: asyncio.Future[bytes | None] = loop.create_future()
 
-
-def _settling(
-    loop: asyncio.AbstractEventLoop, answer: asyncio.Future[_Found], limit: int
-) -> Callback[zenoh.Reply]:
-    """What Zenoh calls with the replies, and at their end: the first one is the answer."""
-
-    def settle(found: _Found) -> None:
-        if not answer.done():
-            answer.set_result(found)
+    def settle(data: bytes | None) -> None:
+        if not told.done():
+            told.set_result(data)
 
     def on_reply(reply: zenoh.Reply) -> None:
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(settle, _read(reply, limit))
+        sample = reply.ok
+        if sample is not None and len(sample.payload) <= limit and not loop.is_closed():
+            loop.call_soon_threadsafe(settle, sample.payload.to_bytes())
 
     def on_end() -> None:
         if not loop.is_closed():
-            loop.call_soon_threadsafe(settle, (b"", b""))
+            loop.call_soon_threadsafe(settle, None)
 
-    return Callback(on_reply, on_end, indirect=False)
+    session.get(
+        topic,
+        Callback(on_reply, on_end, indirect=False),
+        payload=payload,
+        timeout=timeout_s,
+        consolidation=zenoh.ConsolidationMode.NONE,
+        priority=zenoh.Priority.BACKGROUND if bulk else zenoh.Priority.REAL_TIME,
+        congestion_control=zenoh.CongestionControl.BLOCK,
+        express=not bulk,
+    )
+    try:
+        async with asyncio.timeout(timeout_s + 1):
+            return await told
+    except TimeoutError:
+        return None
 
 
-def _read(reply: zenoh.Reply, limit: int) -> _Found:
-    """(answer, refusal) of a reply."""
-    if reply.ok is not None:
-        if len(reply.ok.payload) <= limit:
-            return reply.ok.payload.to_bytes(), b""
-        return b"", b"MessageTooLarge"
-    refusal = reply.err.payload.to_bytes() if reply.err is not None else b""
-    return b"", refusal[:_MAX_REFUSAL_BYTES] or b"refused"
+def answer(
+    session: zenoh.Session,
+    topic: str,
+    limit: int,
+    reply: Callable[[bytes], bytes],
+    *,
+    where: Where = "here",
+) -> Any:
+    """Answer questions for a topic.
+
+    ``where`` is the thread that makes and sends the answer. ``here``: Zenoh's own, which receives
+    nothing from that link meanwhile, not even heartbeats: for what is short and at hand only.
+    ``thread``: one of this topic's own, for what is long. ``loop``: the event loop.
+
+    Questions that are too long, and those that ``reply`` refuses by a named error, stay unanswered.
+    """
+    loop = asyncio.get_running_loop()
+
+    def on_query(query: zenoh.Query) -> None:
+        with query:
+            asked = query.payload
+            if asked is not None and len(asked) > limit:
+                return
+            with contextlib.suppress(HydraMeshError):
+                query.reply(topic, reply(asked.to_bytes() if asked is not None else b""))
+
+    def hand_on(query: zenoh.Query) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(on_query, query)
+
+    work = hand_on if where == "loop" else on_query
+    return session.declare_queryable(topic, Callback(work, indirect=where == "thread"))

@@ -21,7 +21,7 @@ import zenoh
 from zenoh.handlers import Callback
 
 from hydramesh.errors import TrunkRefused
-from hydramesh.trunk import queries, questions
+from hydramesh.trunk import bulk, queries
 
 QUERY_TIMEOUT_S = 3.0
 _REFUSAL_WAIT_S = 5.0
@@ -153,25 +153,25 @@ class Session:
     async def fetch(
         self, topic: str, payload: bytes, limit: int, *, bulk: bool = False, timeout_s: float = 3.0
     ) -> bytes | None:
-        """Ask with a payload, without a thread; see :func:`hydramesh.trunk.questions.fetch`."""
-        return await questions.fetch(
+        """Ask with a payload, without a thread; see :func:`hydramesh.trunk.queries.fetch`."""
+        return await queries.fetch(
             self._session, topic, payload, limit, bulk=bulk, timeout_s=timeout_s
         )
 
-    def reply_to(
+    def answer(
         self,
         topic: str,
         limit: int,
         reply: Callable[[bytes], bytes],
         *,
-        where: questions.Where = "here",
+        where: queries.Where = "here",
     ) -> None:
-        """Answer such questions; see :func:`hydramesh.trunk.questions.answer`."""
-        self._declared.append(questions.answer(self._session, topic, limit, reply, where=where))
+        """Answer such queries; see :func:`hydramesh.trunk.queries.answer`."""
+        self._declared.append(queries.answer(self._session, topic, limit, reply, where=where))
 
-    def answer(self, topic: str, asked: Callable[[str, bytes], Awaitable[bytes]]) -> None:
+    def serve_bulk(self, topic: str, asked: Callable[[str, bytes], Awaitable[bytes]]) -> None:
         """Answer queries for a topic expression with a coroutine of the event loop."""
-        self._declared.append(queries.declare(self._session, self._threads, topic, asked))
+        self._declared.append(bulk.declare(self._session, self._threads, topic, asked))
 
     async def query(self, topic: str, data: bytes, *, limit: int, timeout_s: float) -> bytes:
         """The answer of one node to a query, behind everything else on its way.
@@ -179,7 +179,7 @@ class Session:
         Raises:
             PeerStalled: no answer came in time; PeerRefused: the peer said no, and why.
         """
-        return await queries.ask(
+        return await bulk.ask(
             self._session, self._threads, topic, data, limit=limit, timeout_s=timeout_s
         )
 
