@@ -43,6 +43,7 @@ def test_the_direct_way_is_cut(lab):
     assert found["rerouted"] < REROUTED_S
 
 
+@pytest.mark.torture
 def test_one_direction_is_lost(lab):
     nodes = lab.realm(["anna", "bert"])
     found = scenarios.one_way(lab, *nodes)
@@ -74,6 +75,7 @@ def test_two_behind_nat_meet_through_a_relay(lab):
     assert (result.chunks, result.linked, result.idle.lost) == (4, False, 0)
 
 
+@pytest.mark.torture
 def test_an_authority_behind_nat_renews_certificates(lab):
     anna, bert, carl = nodes = lab.realm(["anna", "bert", "carl"], life="40s")
     bert.peer.ok("relay", "on")
@@ -86,6 +88,7 @@ def test_an_authority_behind_nat_renews_certificates(lab):
     assert carl.peer.ok("status")["problems"] == []
 
 
+@pytest.mark.torture
 def test_every_fifth_segment_is_lost(lab):
     """50 ms one way and every fifth segment lost: slow, sometimes silent, never split for good.
 
@@ -105,6 +108,7 @@ def test_every_fifth_segment_is_lost(lab):
     assert found["share_whole"] > 0.3
 
 
+@pytest.mark.torture
 def test_heartbeats_get_through_beside_chunks_on_a_slow_line(lab):
     anna, bert = lab.realm(["anna", "bert"])
     lab.settled([anna, bert])
