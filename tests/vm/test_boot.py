@@ -27,6 +27,7 @@ def test_default_entry(core_image: BuiltImage) -> None:
     check(core_image.path)
 
 
+@pytest.mark.torture
 def test_low_latency_variant(core_image: BuiltImage) -> None:
     check(core_image.path, "--variant", "low-latency")
 

@@ -102,6 +102,7 @@ def test_the_way_to_a_node_is_measured(make):
     assert anna.run("benchmark", "dora")[1]["error"] == "NotFound"
 
 
+@pytest.mark.torture
 def test_nobody_is_believed_dead_while_certificates_are_renewed(make):
     peers = realm(make, "anna", "bert", "carl", life="15s")
     before = {each.name: len(each.log()) for each in peers}

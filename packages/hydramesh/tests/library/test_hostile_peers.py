@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import time
 from dataclasses import replace
@@ -20,6 +21,7 @@ from hydramesh.v1 import library_pb2 as pb
 from hydramesh.wire import pack_parts, pack_piece, pack_since
 
 pytestmark = pytest.mark.slow
+LONG = functools.partial(pytest.param, marks=pytest.mark.torture)
 HONEST = Server.answer
 
 
@@ -65,7 +67,7 @@ def has(db, **wanted):
     return all(db.exists(name) and db.get(name) == data for name, data in wanted.items())
 
 
-@pytest.mark.parametrize("what", ["piece", "pieces", "stall", "absent"])
+@pytest.mark.parametrize("what", ["piece", *map(LONG, ("pieces", "stall", "absent"))])
 def test_contents_come_from_who_is_honest(root, what):
     data, short = os.urandom(3 * PIECE + 5), os.urandom(5000)
 

@@ -185,6 +185,7 @@ def test_folders_follow_each_other(two, folder):
     assert len(files(one)) == 4
 
 
+@pytest.mark.torture
 def test_what_a_reader_does_in_its_folder_stays_there_and_is_kept(two, folder):
     anna, bert = two
     one, other = folder / "one", folder / "other"
@@ -218,6 +219,7 @@ def files(folder):
     }
 
 
+@pytest.mark.torture
 def test_a_folder_that_is_gone_deletes_nothing(two, folder):
     anna, bert = two
     one = folder / "one"

@@ -36,6 +36,7 @@ def test_cut_off_and_back(lab):
     assert found["healed"] < HEALED_S
 
 
+@pytest.mark.torture
 def test_the_direct_way_is_cut(lab):
     nodes = lab.realm(["anna", "bert", "carl"])
     lab.settled(nodes)
