@@ -18,6 +18,7 @@ import pytest
 from packages.archibald.tests.measure.jackclient import build
 
 from archibald.errors import PreconditionError
+from archibald.measure.document import Run
 from archibald.measure.graph import Command, NoGraphError, PipeWire
 from archibald.measure.iodelay import NoSignalError
 from archibald.measure.latency import LatencyRequest, measure_latency
@@ -108,6 +109,17 @@ def test_a_known_delay_is_found(studio: Studio, graph: PipeWire, passing_on, del
     assert any("inverts" in text for text in run.warnings) == (gain < 0)
 
 
+def _midi_not_lost(measure: Callable[[], Run]) -> Run:
+    """Measure anew when a message was lost: a machine that misses a cycle loses what was in it."""
+    for _ in range(4):
+        try:
+            return measure()
+        except PreconditionError as error:
+            if error.what != "a MIDI message was lost":
+                raise
+    return measure()
+
+
 def test_midi_through_the_graph_takes_what_was_injected(
     studio: Studio, graph: PipeWire, passing_on,
 ):  # fmt: skip
@@ -115,7 +127,7 @@ def test_midi_through_the_graph_takes_what_was_injected(
     studio.play()
     passing_on(100, 1.0)
     request = JackMidiRequest("loop:midi_in", "loop:midi_out", 50)
-    run = measure_jack_midi(Bench(studio.scene(), "test"), graph, request)
+    run = _midi_not_lost(lambda: measure_jack_midi(Bench(studio.scene(), "test"), graph, request))
     assert isinstance(run.data, MidiData)
     assert (run.settings["quantum"], run.settings["rate"]) == (None, 48000)
     # The player's driver or the one of the settings: PipeWire takes either.

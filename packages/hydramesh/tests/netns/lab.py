@@ -103,7 +103,12 @@ class Machine:
         return held.state if held is not None else "unknown"
 
     def alive(self) -> set[str]:
-        """The names of those that it reaches."""
+        """The names of those that it reaches; nobody while it starts."""
+        with contextlib.suppress(grpc.RpcError):
+            return self._alive()
+        return set()
+
+    def _alive(self) -> set[str]:
         return {name for name, each in self.peers().items() if each.state in ("alive", "suspect")}
 
     def echo(self, other: Machine, chunks: int = 4) -> mesh_pb2.BenchmarkResult:
