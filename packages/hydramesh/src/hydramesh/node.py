@@ -94,7 +94,7 @@ class Node:
         self._before: Session | None = None
         self._gate: GateServer | None = None
         self._opener = Opener(realm.ca_der)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
         self._fetching = False
         self._silent: dict[str, float] = {}
         self._moving = asyncio.Lock()
@@ -175,12 +175,12 @@ class Node:
                 await session.close()
         self._session = self._before = None
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, work: Coroutine[Any, Any, object]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def _done(self, task: asyncio.Task[object]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("a task failed", exc_info=task.exception())
@@ -383,10 +383,7 @@ class Node:
             return
         log.warning("%s is linked and not heard: the trunk begins anew", self.name_of(silent[0]))
         self._silent.clear()
-        self._start(self._begin_anew())
-
-    async def _begin_anew(self) -> None:
-        await self._reopen()
+        self._start(self._reopen())
 
     # -- what the user asks for --------------------------------------------------------------------
 
