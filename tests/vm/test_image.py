@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import sys
 import tempfile
@@ -37,7 +38,9 @@ def test_image_comes_with_its_papers(core_image: BuiltImage) -> None:
 
 def test_a_changed_profile_needs_no_new_base(core_image: BuiltImage, vm_folder: Path) -> None:
     profile = vm_folder / "changed.toml"
-    profile.write_text(CORE.read_text() + "\n[audio]\nquantum = 64\n")
+    # A name that no cache knows from an earlier run.
+    name = f"studio-{secrets.token_hex(4)}"
+    profile.write_text(CORE.read_text() + f'\n[system]\nhostname = "{name}"\n')
     shutil.copyfile(CORE.with_suffix(".lock"), profile.with_suffix(".lock"))
     out = vm_folder / "changed"
 
@@ -50,7 +53,7 @@ def test_a_changed_profile_needs_no_new_base(core_image: BuiltImage, vm_folder: 
     assert (reused["base"], reused["app"], reused["system"]) == (True, True, False)
     assert done.document["sha256"] != core_image.report["sha256"]
     assert compared.code == 1
-    assert compared.document["difference"]["path"] == "/live/20-system.squashfs:/etc/motd"
+    assert compared.document["difference"]["path"] == "/live/20-system.squashfs:/etc/hostname"
     assert compared.document["difference"]["kind"] == "content"
 
 

@@ -209,7 +209,9 @@ def _take_change(found: Findings, key: bytes, body: bytes) -> None:
         return
     before, found.last_feed = found.last_feed, row
     found.last_txn = max(found.last_txn, row.txn)
-    if before is not None and (before.last + 1 != row.first or before.hlc >= row.hlc):
+    if before is not None and (
+        before.last + 1 != row.first or before.hlc + len(before.items) > row.hlc
+    ):
         where = rows.describe_key(rows.FEED, key)
         found.report("feed", where, f"it does not follow on {before.last}")
 

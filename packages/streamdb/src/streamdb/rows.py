@@ -424,7 +424,7 @@ def pack_feed(row: FeedRow) -> bytes:
 
 
 def feed_header(body: bytes, key: bytes) -> tuple[int, int, int, int, int, int]:
-    """(first, last, txn, hlc, documents, logical_bytes) of a feed row, without its changes."""
+    """(first, last, txn, first's hlc, documents, logical_bytes) of a feed row, without changes."""
     try:
         _, count, _, txn, hlc, documents, logical = _FEED.unpack_from(body)
     except struct.error as error:

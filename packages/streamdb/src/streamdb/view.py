@@ -357,12 +357,17 @@ class View:
             more = cursor.next()
 
     def feed_end(self) -> tuple[int, int, int, int, int, int]:
-        """(first, last, txn, hlc, documents, logical_bytes) of the newest feed row; else zeros."""
+        """(first, last, txn, hlc, documents, logical_bytes) of the newest feed row; else zeros.
+
+        ``hlc`` is the clock of its last change.
+        """
         cursor = self.txn.cursor(self.engine.tables.feed)
         if not cursor.last():
             return 0, 0, 0, 0, 0, 0
         key = cursor.key()
-        return rows.feed_header(rows.unseal(rows.FEED, key, cursor.value(), self.verify), key)
+        body = rows.unseal(rows.FEED, key, cursor.value(), self.verify)
+        first, last, txn, hlc, documents, logical = rows.feed_header(body, key)
+        return first, last, txn, hlc + last - first, documents, logical
 
     def feed_start(self) -> int:
         """The number of the oldest change that is kept; 1 when there are none."""

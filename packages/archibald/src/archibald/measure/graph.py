@@ -26,8 +26,9 @@ from archibald.vm.selftest.model import UnreadableError
 from archibald.vm.selftest.pipewire import parse_metadata
 from archibald.vm.selftest.reader import session_command
 
-#: How often pw-top is asked, a second each, until it knows whose cycles a client takes part in.
-_LOOKS = 5
+#: How long pw-top is asked until it knows whose cycles a client takes part in (s). One look takes
+#: a few cycles only, and shows the followers of just the driver that reported in them.
+_LOOKING_S = 5.0
 
 #: What PipeWire is asked and told with.
 _PIPEWIRE_TOOLS = ("pw-link", "pw-metadata", "pw-top")
@@ -188,13 +189,23 @@ class PipeWire:
 
         Raises NoGraphError when none runs cycles.
         """
-        for _ in range(_LOOKS):
+        deadline = time.monotonic() + _LOOKING_S
+        running: dict[int, Node] = {}
+        while True:
             nodes = self.nodes()
-            # pw-top learns of a driver and its followers with that driver's next report only.
             if found := driver_of(nodes, client):
+                return found.quantum, found.rate
+            running.update((n.object_id, n) for n in nodes if n.running and not n.follower)
+            if time.monotonic() > deadline:
                 break
-        else:
-            found = driver_of(nodes, "")
+            time.sleep(0.05)
+        if len(running) > 1:
+            raise NoGraphError(
+                f"it cannot be told in whose cycles {client} takes part",
+                why="pw-top shows it under none of " + ", ".join(n.name for n in running.values()),
+                next_step="give the quantum: --quantum 64 forces it on every driver",
+            )
+        found = next(iter(running.values()), None)
         if found is None:
             raise NoGraphError(
                 "the graph has no driver",
