@@ -9,10 +9,15 @@ from streamdb import attributes
 from streamdb.query import parse
 
 NUMBERS = st.integers(-5, 400_000) | st.floats(-10, 1e6) | st.floats(0, 300)
+KEYS = st.sampled_from(["Cmin", "c", "8A", "Dbmaj", "C# minor", "H", "", "C" * 40])
 METADATA = st.fixed_dictionaries(
-    {}, optional={name: NUMBERS | st.lists(NUMBERS) | st.text() for name in attributes.NAMES}
+    {},
+    optional={
+        **{name: NUMBERS | st.lists(NUMBERS) | st.text() for name in attributes.NAMES},
+        "key": KEYS | st.lists(KEYS) | NUMBERS,
+    },
 )
-TERMS = st.builds(
+NUMBER_TERMS = st.builds(
     lambda name, op, number, span, two: (
         f"{name}={number}..{number + span}" if two else f"{name}{op}{number}"
     ),
@@ -22,25 +27,48 @@ TERMS = st.builds(
     st.integers(0, 50),
     st.booleans(),
 )
+KEY_TERMS = st.builds(
+    "key{}{}".format,
+    st.sampled_from(["=", "~", "!="]),
+    st.sampled_from(["Cmin", "C", "minor", "major", "8A|Dbmin", "C#maj"]),
+)
+PREFIX = b"123"
 
 
-@given(METADATA, st.lists(TERMS, min_size=1, max_size=3))
+def passes(query, value):
+    return all(
+        field.passes[value[field.start : field.stop]]
+        for field in attributes.fields(parse(query), len(PREFIX))
+    )
+
+
+@given(METADATA, st.lists(NUMBER_TERMS | KEY_TERMS, min_size=1, max_size=3))
 def test_whatever_matches_is_let_through(metadata, terms):
-    query = parse(" ".join(terms))
-    passes = attributes.may_match(attributes.ranges_of(query), 3)
-    if query.matches("a", metadata, 0) and passes is not None:
-        assert passes(b"123" + attributes.pack(metadata))
+    query = " ".join(terms)
+    if parse(query).matches("a", metadata, 0):
+        assert passes(query, PREFIX + attributes.pack(metadata))
 
 
 def test_most_others_are_kept_out():
-    passes = attributes.may_match(attributes.ranges_of(parse("tempo=118..122 rate=96000")), 0)
-    assert passes is not None
-    assert passes(attributes.pack({"tempo": 120, "rate": 96000}))
-    assert not passes(attributes.pack({"tempo": 90, "rate": 96000}))
-    assert not passes(attributes.pack({"tempo": 120, "rate": 44100}))
-    assert not passes(attributes.pack({}))
-    assert passes(attributes.UNKNOWN)
+    def through(**metadata):
+        return passes("tempo=118..122 rate=96000 key=Cmin", PREFIX + attributes.pack(metadata))
+
+    assert through(tempo=120, rate=96000, key="c minor")
+    assert not through(tempo=90, rate=96000, key="Cmin")
+    assert not through(tempo=120, rate=44100, key="Cmin")
+    assert not through(tempo=120, rate=96000, key="Cmaj")
+    assert not through(tempo=120, rate=96000)
+    assert not through()
 
 
-def test_queries_without_numbers_have_no_test():
-    assert attributes.may_match(attributes.ranges_of(parse("kick key=Cmin -rate=96000")), 0) is None
+def test_what_says_nothing_and_what_is_too_short_is_read():
+    query = "tempo=118..122 rate=96000 channels=2 bits=16 duration<1 key=Cmin"
+    assert passes(query, PREFIX + attributes.UNKNOWN)
+    assert passes(query, PREFIX)
+    assert passes(query, b"")
+    # Rows from before there was a byte for the key.
+    assert passes("key=Cmin", PREFIX + bytes(9))
+
+
+def test_queries_of_other_kinds_pass_over_nothing():
+    assert attributes.fields(parse("kick -key=Cmin -rate=96000"), 0) == []

@@ -1,7 +1,7 @@
 """Nine bytes in every document's row that let ``find`` pass over most documents unread.
 
 They hold rate, channels, bits, key, tempo and duration, coarsely. A query looks at them first and
-reads the metadata only of what may match, so a million documents are scanned in about a second
+reads the metadata only of what may match, so a million documents are scanned in a second
 without an index that every write would have to keep.
 """
 
@@ -10,7 +10,10 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from streamdb.music import MusicalKey, parse_key
 
 if TYPE_CHECKING:
     from streamdb.query import Query
@@ -19,21 +22,32 @@ SIZE = 9
 UNKNOWN = b"\xff" * SIZE
 """Nothing is said (the metadata is encrypted): the document must be read."""
 
+_NOTHING = b"\0\0\0\0\1\0\0\0\0"
+
 NAMES = ("rate", "channels", "bits", "tempo", "duration")
 
-_PACK = struct.Struct("<HBBxee")
+_PACK = struct.Struct("<HBBBee")
 _BEYOND = 0xFFFF
 _HALF_MAX = 65504.0
+
+# The byte of the key: what is said of it, then 2 + 2 * tonic + (1 if minor).
+_UNSAID, _NO_KEY, _OTHER_KEY = 0, 1, 255
+_KEY_CODES = {
+    str(MusicalKey(tonic, minor)): 2 + 2 * tonic + minor
+    for tonic in range(12)
+    for minor in (False, True)
+}
 
 
 def pack(metadata: Mapping[str, Any]) -> bytes:
     """The attributes of a document; zero stands for what it does not have, or has as zero."""
     if not metadata:
-        return bytes(SIZE)
+        return _NOTHING
     return _PACK.pack(
         _coarse_rate(metadata.get("rate")),
         _small(metadata.get("channels")),
         _small(metadata.get("bits")),
+        _key(metadata.get("key")),
         _half(metadata.get("tempo")),
         _half(metadata.get("duration")),
     )
@@ -58,6 +72,19 @@ def _small(value: object) -> int:
     if number is None:
         return 0
     return int(number) if 0 <= number < 255 and number.is_integer() else 255
+
+
+@lru_cache(maxsize=1024)
+def _key_code(text: str) -> int:
+    key = parse_key(text)
+    return _OTHER_KEY if key is None else 2 + 2 * key.tonic + key.minor
+
+
+def _key(value: object) -> int:
+    if value is None:
+        return _NO_KEY
+    # A key that is long or of another type may match as well: say nothing about it.
+    return _key_code(value) if isinstance(value, str) and len(value) < 32 else _OTHER_KEY
 
 
 def _half(value: object) -> float:
@@ -106,66 +133,99 @@ def _span(op: str, wanted: float) -> tuple[float, float]:
     return low, high
 
 
-def may_match(ranges: Mapping[str, tuple[float, float]], at: int) -> Callable[[bytes], bool] | None:
-    """A test on a row's value: False only when the document cannot lie in all ``ranges``.
+class Field(NamedTuple):
+    """Where a field lies in a row's value, and by its bytes whether a document may match."""
+
+    start: int
+    stop: int
+    passes: Mapping[bytes, bool]
+
+
+def fields(query: Query, at: int) -> list[Field]:
+    """What a document's row must pass to be read for a query; what fails one cannot match.
 
     Args:
-        ranges: by name, the lowest and highest number that match; other names are passed over.
-        at: where the attributes lie in the value.
+        query: what is looked for.
+        at: where the attributes lie in a row's value.
     """
-    tests = [_TESTS[name](low, high) for name, (low, high) in ranges.items() if name in _TESTS]
-    if not tests:
-        return None
-    unpack = _PACK.unpack_from
-    if len(tests) == 1:
-        index, low, high, beyond = tests[0]
-
-        def one(value: bytes) -> bool:
-            held = unpack(value, at)[index]
-            return low <= held <= high or held == beyond or _unknown(value, at)
-
-        return one
-
-    def several(value: bytes) -> bool:
-        held = unpack(value, at)
-        for index, low, high, beyond in tests:
-            number = held[index]
-            if not (low <= number <= high or number == beyond):
-                return _unknown(value, at)
-        return True
-
-    return several
+    found = [
+        _field(name, partial(_within, *_TESTS[name](low, high)), at)
+        for name, (low, high) in ranges_of(query).items()
+    ]
+    found += [_field("key", codes.__contains__, at) for codes in _keys_of(query)]
+    return found
 
 
-def _unknown(value: bytes, at: int) -> bool:
-    return value[at : at + SIZE] == UNKNOWN
+def _field(name: str, test: Callable[[Any], bool], at: int) -> Field:
+    place, form = _PLACES[name]
+
+    def passes(held: bytes) -> bool:
+        return len(held) < form.size or test(form.unpack(held)[0])
+
+    return Field(at + place, at + place + form.size, _Answers(passes))
 
 
-_Test = tuple[int, float, float, float]
+class _Answers(dict[bytes, bool]):
+    """The answers for the values that were seen: there are few, of two bytes at most."""
+
+    def __init__(self, test: Callable[[bytes], bool]) -> None:
+        super().__init__()
+        self._test = test
+
+    def __missing__(self, held: bytes) -> bool:
+        answer = self[held] = self._test(held)
+        return answer
+
+
+def _keys_of(query: Query) -> list[frozenset[int]]:
+    """For each term that asks for keys, the numbers that stand for one that is meant."""
+    from streamdb.query.match import key_test
+    from streamdb.query.values import KeyName
+
+    found = []
+    for term in query.terms:
+        keys = [value for value in term.values if isinstance(value, KeyName)]
+        if term.field != "key" or term.negated or len(keys) < len(term.values):
+            continue
+        tests = [key_test(term.op, value) for value in keys]
+        codes = {code for name, code in _KEY_CODES.items() if any(test(name) for test in tests)}
+        found.append(frozenset(codes | {_UNSAID, _OTHER_KEY}))
+    return found
+
+
+def _within(low: float, high: float, beyond: float, held: float) -> bool:
+    # What is not a number stands for what is not said.
+    return low <= held <= high or held == beyond or held != held
+
+
+_Test = tuple[float, float, float]
 
 
 def _rate_test(low: float, high: float) -> _Test:
-    return 0, low / 2 - 1, high / 2 + 1, _BEYOND
+    return low / 2 - 1, high / 2 + 1, _BEYOND
 
 
-def _small_test(index: int) -> Callable[[float, float], _Test]:
-    return lambda low, high: (index, low, high, 255)
+def _small_test(low: float, high: float) -> _Test:
+    return low, high, 255
 
 
-def _half_test(index: int) -> Callable[[float, float], _Test]:
+def _half_test(low: float, high: float) -> _Test:
     # Half floats keep 11 bits: a value may have moved by 1/2048 of itself, tiny ones by 2**-24.
-    return lambda low, high: (
-        index,
-        low - abs(low) / 1024 - 1e-6,
-        high + abs(high) / 1024 + 1e-6,
-        math.inf,
-    )
+    return low - abs(low) / 1024 - 1e-6, high + abs(high) / 1024 + 1e-6, math.inf
 
 
 _TESTS: dict[str, Callable[[float, float], _Test]] = {
     "rate": _rate_test,
-    "channels": _small_test(1),
-    "bits": _small_test(2),
-    "tempo": _half_test(3),
-    "duration": _half_test(4),
+    "channels": _small_test,
+    "bits": _small_test,
+    "tempo": _half_test,
+    "duration": _half_test,
+}
+_PLACES = {
+    "rate": (0, struct.Struct("<H")),
+    "channels": (2, struct.Struct("<B")),
+    "bits": (3, struct.Struct("<B")),
+    "key": (4, struct.Struct("<B")),
+    "tempo": (5, struct.Struct("<e")),
+    "duration": (7, struct.Struct("<e")),
 }

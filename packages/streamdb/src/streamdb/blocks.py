@@ -87,6 +87,29 @@ class Block:
         # Turning the whole block round once is cheaper than each path by itself.
         return raw[::-1].decode().split("\0")[::-1] if backwards else raw.decode().split("\0")
 
+    def text_of(self, beginning: bytes, backwards: bool) -> list[str]:
+        """The paths that begin with ``beginning`` (not empty) as text, as :meth:`text` gives them.
+
+        Only they are cut out of the block: looking for a few costs a third of splitting it.
+        """
+        if self.tail:
+            raw = b"\0".join([path for path in self.paths() if path.startswith(beginning)])
+        else:
+            raw = self._cut_out(beginning)
+        if not raw:
+            return []
+        return raw[::-1].decode().split("\0")[::-1] if backwards else raw.decode().split("\0")
+
+    def _cut_out(self, beginning: bytes) -> bytes:
+        raw = rows.unsqueeze(self.packed, self.main, self.main_size)
+        mark = b"\0" + beginning
+        start = 0 if raw.startswith(beginning) else raw.find(mark) + 1
+        if not start and not raw.startswith(beginning):
+            return b""
+        # They lie side by side; the last one ends before the next NUL.
+        end = raw.find(b"\0", max(start, raw.rfind(mark) + 1))
+        return raw[start:] if end < 0 else raw[start:end]
+
     def paths(self) -> list[bytes]:
         """All paths, sorted."""
         raw = rows.unsqueeze(self.packed, self.main, self.main_size)
@@ -144,9 +167,13 @@ class PathIndex:
         """As :meth:`scan`, as text; of the suffix index, turned round."""
         backwards = self.table == rows.REVERSE
         step = -1 if backwards else 1
+        beginning = start if start and end == successor(start) else b""
         for block, inner in self._span(txn, start, end, verify):
             if inner:
                 yield block.text(backwards)
+            elif beginning:
+                if found := block.text_of(beginning, backwards):
+                    yield found
             elif paths := _cut(block.paths(), start, end):
                 yield b"\0".join(paths)[::step].decode().split("\0")[::step]
 

@@ -54,6 +54,8 @@ class Cache:
 
     def find_old(self, path: str, txn: int) -> bytes | None:
         """A document of the old generation, which becomes young again."""
+        if path not in self.old:
+            return None
         with self._lock:
             found = self.old.pop(path, None) if self.txn == txn else None
             if found is not None:

@@ -275,22 +275,25 @@ class Engine:
 
     def begin(self) -> lmdb.Transaction[bytes]:
         """A read transaction: the state of the last commit, for as long as it is open."""
-        import lmdb
-
-        if self.env is None:
-            self.check_usable()
         try:
             return self.env.begin()
-        except lmdb.ReadersFullError:
+        except Exception as error:
+            return self._begin_again(error)
+
+    def _begin_again(self, error: Exception) -> lmdb.Transaction[bytes]:
+        import lmdb
+
+        self.check_usable()
+        if not isinstance(error, lmdb.Error):
+            raise error
+        if isinstance(error, lmdb.ReadersFullError):
             with contextlib.suppress(lmdb.Error):
                 self.env.reader_check()
             try:
                 return self.env.begin()
-            except lmdb.Error as error:
-                raise translate(error, "starting to read") from error
-        except lmdb.Error as error:
-            self.check_usable()
-            raise translate(error, "starting to read") from error
+            except lmdb.Error as again:
+                error = again
+        raise translate(error, "starting to read") from error
 
     def check_usable(self) -> None:
         """See that the engine is open, and in its own process.

@@ -7,7 +7,10 @@ writer who sees what it has written. It has no state of its own.
 from __future__ import annotations
 
 import io
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
+from itertools import islice
+from operator import lt
 from typing import TYPE_CHECKING, Any
 
 from streamdb import attributes, data, metapack, naming, paths, rows
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
     from streamdb.query import Query
 
 _STREAM_BUFFER = 1 << 18
+_MANY = 512
+"""So many rows at a time are passed over by their attributes."""
 
 
 class View:
@@ -260,32 +265,42 @@ class View:
         """The paths of the documents that a query means, in the order of their rows."""
         prefix = (query.prefix() or "").encode()
         end = successor(prefix) if len(prefix) <= rows.FOLD else None
-        passes = attributes.may_match(attributes.ranges_of(query), rows.ATTRIBUTES_AT)
-        shortest = rows.ATTRIBUTES_AT + attributes.SIZE
+        fields = attributes.fields(query, rows.ATTRIBUTES_AT)
         needs_metadata = query.uses_metadata
         given = 0
+        for found in self._document_rows(prefix[: rows.FOLD] or b"\0", end):
+            for start, stop, passes in fields:
+                # A row that is too short for its attributes is damaged: unsealing it says so.
+                found = [row for row in found if passes[row[1][start:stop]]]
+            for key, value in found:
+                if limit is not None and given >= limit:
+                    return
+                record = rows.unpack_record(rows.unseal(rows.DOC, key, value, self.verify), key)
+                path = record.path.decode()
+                held = metapack.from_json(self.metadata_json(record)) if needs_metadata else {}
+                if query.matches(path, held, record.size):
+                    given += 1
+                    yield path
+
+    def _document_rows(
+        self, first: bytes, end: bytes | None
+    ) -> Iterator[list[tuple[bytes, bytes]]]:
+        """The rows of documents from key ``first`` on and before ``end``, some hundred at once."""
         cursor = self.txn.cursor(self.engine.tables.doc)
-        if not cursor.set_range(prefix[: rows.FOLD] or b"\0"):
+        if not cursor.set_range(first):
             return
+        rest = cursor.iternext()
         before = b""
-        for key, value in cursor.iternext():
-            if key <= before:
+        while found := list(islice(rest, _MANY)):
+            names = [key for key, _ in found]
+            if names[0] <= before or not all(map(lt, names, names[1:])):
                 # A page that a damaged one leads to a second time; its rows are whole.
-                raise rows.damaged(rows.DOC, key, "it is out of order")
-            before = key
-            if end is not None and key >= end:
+                raise rows.damaged(rows.DOC, names[0], "it, or one behind it, is out of order")
+            before = names[-1]
+            if end is not None and before >= end:
+                yield found[: bisect_left(names, end)]
                 return
-            if limit is not None and given >= limit:
-                return
-            # A row that is too short for its attributes is damaged: unsealing it says so.
-            if passes is not None and len(value) >= shortest and not passes(value):
-                continue
-            record = rows.unpack_record(rows.unseal(rows.DOC, key, value, self.verify), key)
-            path = record.path.decode()
-            held = metapack.from_json(self.metadata_json(record)) if needs_metadata else {}
-            if query.matches(path, held, record.size):
-                given += 1
-                yield path
+            yield found
 
     # -- versions and changes --------------------------------------------------------------------
 

@@ -76,13 +76,16 @@ def decompress(payload: bytes, size: int) -> bytes:
 
 
 def _decompress(context: zstandard.ZstdDecompressor, payload: bytes, size: int) -> bytes:
-    import zstandard
-
     if size > MAX_SIZE:
         raise CorruptData(f"a compressed row claims {size} bytes")
     try:
-        return context.decompress(payload, max_output_size=max(size, 1))
-    except zstandard.ZstdError as error:
+        return context.decompress(payload, max_output_size=size or 1)
+    except Exception as error:
+        # Here, because an import costs a tenth of what the call does.
+        import zstandard
+
+        if not isinstance(error, zstandard.ZstdError):
+            raise
         raise CorruptData("a compressed row is damaged", why=f"zstd: {error}") from None
 
 

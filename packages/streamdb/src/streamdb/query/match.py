@@ -92,7 +92,7 @@ def _value_test(kind: Kind, op: str, value: Value) -> Callable[[Any], bool]:
         case Text():
             return _loose_test(op, value) if kind is Kind.LOOSE else _text_test(kind, op, value)
         case KeyName():
-            return _key_test(op, value)
+            return key_test(op, value)
         case Flag():
             return lambda found: found is value.value
         case Date():
@@ -148,7 +148,8 @@ def _date_range_test(span: Range) -> Callable[[Any], bool]:
     )
 
 
-def _key_test(op: str, wanted: KeyName) -> Callable[[Any], bool]:
+def key_test(op: str, wanted: KeyName) -> Callable[[Any], bool]:
+    """A test on a value of the metadata: whether it names a key that is meant."""
     good = _keys_near(wanted) if op == "~" else {(wanted.tonic, wanted.minor)}
 
     def run(found: Any) -> bool:
