@@ -61,6 +61,7 @@ rec {
     python3Packages.cryptography
     lmdb
     python3Packages.mutagen
+    python3Packages.orjson
     pyfastcdc
     python3Packages.rich
     python3Packages.soundfile

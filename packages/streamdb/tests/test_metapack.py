@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
+import enum
+import types
+import uuid
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +20,7 @@ SCALARS = (
     st.none()
     | st.booleans()
     | st.integers(-(2**60), 2**60)
+    | st.integers(-(2**200), 2**200)
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(st.characters(codec="utf-8"))
 )
@@ -40,7 +46,10 @@ def test_metadata_comes_back(metadata):
         ({"a": {2: 3}}, "in a"),
         ({"a": float("nan")}, "nan"),
         ({"a": [float("inf")]}, "inf"),
+        ({"a": None, "b": [float("-inf")]}, "inf"),
         ({"a": b"bytes"}, "bytes"),
+        ({"a": [uuid.UUID(int=1)]}, "UUID"),
+        ({"a": {"b": datetime.date(2026, 1, 1)}}, "date"),
         ({"a": object()}, "object"),
         ({"a": "\udcff"}, "JSON"),
         ({"a": "x" * (1 << 20)}, "limit"),
@@ -53,7 +62,38 @@ def test_what_is_no_json_is_refused_by_name(metadata, says):
     assert caught.value.next_step
 
 
+class Level(enum.IntEnum):
+    LOUD = 3
+
+
+class Name(str):
+    __slots__ = ()
+
+
+@pytest.mark.parametrize(
+    ("metadata", "back"),
+    [
+        ({"a": (1, 2)}, {"a": [1, 2]}),
+        ({"a": Level.LOUD}, {"a": 3}),
+        ({Name("a"): Name("b")}, {"a": "b"}),
+        (types.MappingProxyType({"a": types.MappingProxyType({"b": 1})}), {"a": {"b": 1}}),
+        ({"a": None}, {"a": None}),
+        ({"a": 2**64}, {"a": 2**64}),
+    ],
+)
+def test_what_is_nearly_json_is_taken_as_such(metadata, back):
+    found = from_json(to_json(metadata))
+    assert found == back
+    assert [type(value) for value in found.values()] == [type(value) for value in back.values()]
+
+
 def test_endless_nesting_is_refused():
+    deep: list[object] = []
+    for _ in range(30):
+        deep = [deep]
+    assert from_json(to_json({"a": deep})) == {"a": deep}
+    with pytest.raises(InvalidMetadata, match="32 levels"):
+        to_json({"a": [[deep]]})
     endless: dict[str, object] = {}
     endless["a"] = endless
     with pytest.raises(InvalidMetadata, match="32 levels"):

@@ -26,7 +26,8 @@ _NOTHING = b"\0\0\0\0\1\0\0\0\0"
 
 NAMES = ("rate", "channels", "bits", "tempo", "duration")
 
-_PACK = struct.Struct("<HBBBee")
+_FRONT = struct.Struct("<HBBB")
+_TIMES = struct.Struct("<ee")
 _BEYOND = 0xFFFF
 _HALF_MAX = 65504.0
 
@@ -43,14 +44,20 @@ def pack(metadata: Mapping[str, Any]) -> bytes:
     """The attributes of a document; zero stands for what it does not have, or has as zero."""
     if not metadata:
         return _NOTHING
-    return _PACK.pack(
-        _coarse_rate(metadata.get("rate")),
-        _small(metadata.get("channels")),
-        _small(metadata.get("bits")),
-        _key(metadata.get("key")),
-        _half(metadata.get("tempo")),
-        _half(metadata.get("duration")),
-    )
+    get = metadata.get
+    coarse = get("rate"), get("channels"), get("bits"), get("key")
+    try:
+        front = _front(*coarse)
+    except TypeError:
+        # A list or mapping among them cannot be remembered.
+        front = _front.__wrapped__(*coarse)
+    return front + _TIMES.pack(_half(get("tempo")), _half(get("duration")))
+
+
+# Samples come in few combinations of these.
+@lru_cache(maxsize=4096, typed=True)
+def _front(rate: object, channels: object, bits: object, key: object) -> bytes:
+    return _FRONT.pack(_coarse_rate(rate), _small(channels), _small(bits), _key(key))
 
 
 def _number(value: object) -> float | None:
@@ -74,7 +81,6 @@ def _small(value: object) -> int:
     return int(number) if 0 <= number < 255 and number.is_integer() else 255
 
 
-@lru_cache(maxsize=1024)
 def _key_code(text: str) -> int:
     key = parse_key(text)
     return _OTHER_KEY if key is None else 2 + 2 * key.tonic + key.minor
@@ -88,6 +94,8 @@ def _key(value: object) -> int:
 
 
 def _half(value: object) -> float:
+    if type(value) is float and 0 <= value <= _HALF_MAX:
+        return value
     number = _number(value)
     if number is None:
         return 0.0

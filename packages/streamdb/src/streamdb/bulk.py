@@ -63,36 +63,26 @@ class Bulk:
         """Take a prepared document into the batch."""
         prepared = put.prepared
         assert prepared is not None
-        shared = self._is_shared(put)
+        before = self._row(put.path)
+        shared = _is_shared(put, before)
         if put.path in self._puts or shared:
             # Two versions of one document: the first must become an old version.
             self.flush()
-        if self._open is None:
-            self._begin()
+            before = self._row(put.path)
         if put.guid is None:
-            put.guid = self._identity(put.path)
+            put.guid = _identity(before)
         self._puts[put.path] = put
         self._bytes += len(prepared.inline or b"") + len(put.encoded) + len(put.path)
         if shared or len(self._puts) >= BATCH_DOCUMENTS or self._bytes >= BATCH_BYTES:
             self.flush()
         return put.guid
 
-    def _is_shared(self, put: Put) -> bool:
-        """Say whether the document has, or may have, other paths: a batch loses the order of them.
-
-        Binding commits the batch, so what is not shared now stays so while the batch is open.
-        """
-        if put.guid is not None:
-            return True
+    def _row(self, path: bytes) -> bytes | None:
+        """The row of a path as the batch's transaction shows it."""
         if self._open is None:
             self._begin()
-        value = self._txn.get(rows.fold(put.path), db=self.engine.tables.doc)
-        return value is not None and bool(value[rows.FLAGS_AT] & rows.FLAG_SHARED)
-
-    def _identity(self, path: bytes) -> GUID:
-        """The identity that the document at a path has, or will have."""
-        value = self._txn.get(rows.fold(path), db=self.engine.tables.doc)
-        return GUID.new() if value is None else GUID(value[rows.GUID_AT : rows.GUID_AT + 16])
+        value: bytes | None = self._txn.get(rows.fold(path), db=self.engine.tables.doc)
+        return value
 
     def _begin(self) -> None:
         self._batch += 1
@@ -130,6 +120,21 @@ class Bulk:
             dictionary.train(self.engine)
         for put in puts:
             put.packed = packer.pack(put.encoded)
+
+
+def _is_shared(put: Put, before: bytes | None) -> bool:
+    """Say whether the document has, or may have, other paths: a batch loses the order of them.
+
+    Binding commits the batch, so what is not shared now stays so while the batch is open.
+    """
+    if put.guid is not None:
+        return True
+    return before is not None and bool(before[rows.FLAGS_AT] & rows.FLAG_SHARED)
+
+
+def _identity(before: bytes | None) -> GUID:
+    """The identity that the document of a row has, or will have."""
+    return GUID.new() if before is None else GUID(before[rows.GUID_AT : rows.GUID_AT + 16])
 
 
 def _run(changes: Changes, puts: list[Put]) -> None:

@@ -92,7 +92,8 @@ class Changes:
         if self.engine.cipher is not None:
             record = self._seal(record)
         # References first: a chunk that old and new version share must not become idle between.
-        self._refer(record, prepared.fresh)
+        if record.chunks:
+            self._refer(record, prepared.fresh)
         if before is not None:
             self._put_aside(before, "replaced", keep)
             self.logical_bytes -= before.size

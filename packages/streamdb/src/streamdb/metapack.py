@@ -7,6 +7,7 @@ names serves.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import random
@@ -14,6 +15,8 @@ import struct
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
+
+import orjson
 
 from streamdb import zstd
 from streamdb.errors import CorruptData, InvalidMetadata
@@ -30,12 +33,13 @@ _HEAD = struct.Struct("<BI")
 _SHORT = struct.Struct("<BH")
 _MAX_DEPTH = 32
 _PLAIN_TYPES = frozenset({str, int, bool})
+_SCALARS = frozenset({str, int, bool, float, type(None)})
 # Mappings other than dict are written as one; what is no JSON was refused before.
 _ENCODER = json.JSONEncoder(
     ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=dict
 )
-# Kept: json.loads would look at the bytes first to tell their encoding.
-_DECODER = json.JSONDecoder()
+# Before JSON that orjson does not read as it was given: integers of more than 64 bits.
+_SLOW = b" "
 
 # Part of the format: what is compressed with it cannot be read without it.
 _BUILTIN_CONTENT = (
@@ -63,21 +67,43 @@ def to_json(metadata: Mapping[str, Any] | None) -> bytes:
         raise _not_a_mapping(metadata)
     if not isinstance(metadata, Mapping):
         raise _not_a_mapping(metadata)
-    _check(metadata, "", 0)
-    try:
-        encoded = _ENCODER.encode(metadata).encode()
-    except (TypeError, ValueError, UnicodeEncodeError) as error:
-        raise InvalidMetadata(
-            "the metadata cannot be written as JSON",
-            why=str(error),
-            next_step="give text, numbers, true, false, null, lists and mappings only",
-        ) from None
+    encoded = _encode(metadata)
     if len(encoded) > MAX_METADATA_BYTES:
         raise InvalidMetadata(
             f"the metadata is {len(encoded)} bytes long, the limit is {MAX_METADATA_BYTES}",
             next_step="store large values (pictures, say) as documents of their own",
         )
     return encoded
+
+
+def _encode(metadata: Mapping[str, Any]) -> bytes:
+    if type(metadata) is dict and _is_plain(metadata, 0):
+        # What orjson refuses (an integer of more than 64 bits) is left to what is slower.
+        with contextlib.suppress(TypeError):
+            encoded = orjson.dumps(metadata)
+            if b"null" in encoded:
+                # It writes one for a number that is not finite, too.
+                _check(metadata, "", 0)
+            return encoded
+    _check(metadata, "", 0)
+    try:
+        return _SLOW + _ENCODER.encode(metadata).encode()
+    except (TypeError, ValueError, UnicodeEncodeError) as error:
+        raise InvalidMetadata(
+            "the metadata cannot be written as JSON",
+            why=str(error),
+            next_step="give text, numbers, true, false, null, lists and mappings only",
+        ) from None
+
+
+def _is_plain(value: dict[Any, Any] | list[Any], depth: int) -> bool:
+    """Whether there are only the plain types of JSON in it, for which no check is needed."""
+    inside = value.values() if type(value) is dict else value
+    nested = [each for each in inside if type(each) not in _SCALARS]
+    return not nested or (
+        depth < _MAX_DEPTH - 1
+        and all(type(each) in (dict, list) and _is_plain(each, depth + 1) for each in nested)
+    )
 
 
 def _not_a_mapping(metadata: object) -> InvalidMetadata:
@@ -133,11 +159,11 @@ def from_json(encoded: bytes) -> dict[str, Any]:
     if not encoded:
         return {}
     try:
-        text = encoded.decode()
-        value, end = _DECODER.raw_decode(text)
+        slow = encoded.startswith(_SLOW)
+        value = json.loads(encoded) if slow else orjson.loads(encoded)
     except ValueError as error:
         raise CorruptData("a document's metadata is damaged", why=str(error)) from None
-    if not isinstance(value, dict) or end != len(text):
+    if not isinstance(value, dict):
         raise CorruptData("a document's metadata is damaged", why="it is not a mapping")
     return value
 
