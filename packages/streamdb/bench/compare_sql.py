@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import corpus
+import orjson
 from compare_stores import Document, Opened, Question
 
 _PRAGMAS = (
@@ -133,7 +133,7 @@ class Sql:
 
     def metadata(self, path: str) -> dict[str, Any]:
         row = self._run("select metadata from doc where path = ?", (path,)).fetchone()
-        found: dict[str, Any] = json.loads(row[0])
+        found: dict[str, Any] = orjson.loads(row[0])
         return found
 
     def search(self, prefix: str) -> list[str]:

@@ -7,7 +7,6 @@ methods of :class:`Store`; how it is set up is said in words beside it, for the 
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import struct
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import corpus
+import orjson
 
 from streamdb import StreamDB
 from streamdb import __version__ as streamdb_version
@@ -159,7 +159,7 @@ def data_of(value: bytes) -> bytes:
 
 def metadata_of(value: bytes) -> dict[str, Any]:
     """The metadata in such a value."""
-    found: dict[str, Any] = json.loads(value[4 + _LENGTH.unpack_from(value)[0] :])
+    found: dict[str, Any] = orjson.loads(value[4 + _LENGTH.unpack_from(value)[0] :])
     return found
 
 

@@ -8,10 +8,11 @@ processes store the same thing.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Any
+
+import orjson
 
 PER_PACK = 500
 
@@ -88,7 +89,7 @@ def documents(n: int, seed: int = 1) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def encoded(value: dict[str, Any]) -> bytes:
     """The metadata as every engine is given it: compact JSON."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+    return orjson.dumps(value)
 
 
 def _describe(index: int, seed: int) -> tuple[str, dict[str, Any]]:
