@@ -284,15 +284,14 @@ class Engine:
         import lmdb
 
         self.check_usable()
-        if not isinstance(error, lmdb.Error):
-            raise error
         if isinstance(error, lmdb.ReadersFullError):
-            with contextlib.suppress(lmdb.Error):
-                self.env.reader_check()
             try:
+                self.env.reader_check()
                 return self.env.begin()
             except lmdb.Error as again:
                 error = again
+        if not isinstance(error, lmdb.Error):
+            raise error
         raise translate(error, "starting to read") from error
 
     def check_usable(self) -> None:
