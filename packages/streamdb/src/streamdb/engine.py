@@ -290,9 +290,9 @@ class Engine:
                 return self.env.begin()
             except lmdb.Error as again:
                 error = again
-        if not isinstance(error, lmdb.Error):
-            raise error
-        raise translate(error, "starting to read") from error
+        if isinstance(error, lmdb.Error):
+            raise translate(error, "starting to read") from error
+        raise error
 
     def check_usable(self) -> None:
         """See that the engine is open, and in its own process.
@@ -346,9 +346,8 @@ class Engine:
     def unusable(self) -> tuple[int, frozenset[int]]:
         """(the lowest number that a new segment may have, the numbers of doomed segments)."""
         with contextlib.closing(_Reading(self)) as reading:
-            txn = reading.txn
-            floor = self.kv(txn, KV_FLOOR)
-            doomed = frozenset(number for number, _ in self.doomed(txn))
+            floor = self.kv(reading.txn, KV_FLOOR)
+            doomed = frozenset(number for number, _ in self.doomed(reading.txn))
         return (int.from_bytes(floor, "little") if floor else 1), doomed
 
     def doomed(self, txn: Any) -> Iterator[tuple[int, int]]:
