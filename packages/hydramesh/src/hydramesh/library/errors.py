@@ -24,6 +24,10 @@ class SyncPaused(HydraMeshError):
     """The collection is paused."""
 
 
+class RelayHasNoLibrary(HydraMeshError):
+    """A relay neither shares nor follows collections."""
+
+
 class NoContent(HydraMeshError):
     """The content is not here."""
 
