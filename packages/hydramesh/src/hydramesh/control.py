@@ -14,8 +14,9 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from hydramesh import __version__, operations, views
+from hydramesh import __version__, doors, operations, views
 from hydramesh.config import Config
+from hydramesh.doors import endpoints_of
 from hydramesh.errors import HydraMeshError, NoRealm, StateUnsafe
 from hydramesh.identity import realm as realms
 from hydramesh.identity.certs import DEFAULT_LIFE_S
@@ -25,7 +26,7 @@ from hydramesh.identity.state import State
 from hydramesh.library.control import LibraryService
 from hydramesh.library.service import Library
 from hydramesh.library.verbs import Verbs
-from hydramesh.node import Node, endpoints_of
+from hydramesh.node import Node
 from hydramesh.v1 import control_pb2 as pb
 from hydramesh.v1 import control_pb2_grpc, library_pb2_grpc
 
@@ -154,7 +155,7 @@ class Daemon:
             node.realm,
             asked.name,
             asked.expires_s or 3600,
-            endpoints or node.endpoints,
+            endpoints or doors.for_invite(node),
             time.time(),
         )
         node.take(realm)

@@ -26,7 +26,7 @@ from hydramesh.sync.charter import EVERYONE, Charter, collection_id, read_grants
 from hydramesh.sync.reconcile import FINGERPRINT, SUM, Frame, Kind, Range, Wanted
 from hydramesh.sync.replica import Delta, Role
 from hydramesh.sync.versions import Item
-from hydramesh.trunk import envelope
+from hydramesh.trunk import envelope, passage
 from hydramesh.trunk.clienthello import server_name
 from hydramesh.v1 import enrol_pb2, trunk_pb2
 
@@ -241,6 +241,12 @@ def _trunk(realm: _Realm) -> list[Decoder]:
         ),
         Decoder("signed roster", realm.roster_of, [realm.roster_body()]),
         Decoder(
+            "step",
+            passage.unpack_step,
+            [passage.pack_step(passage.Step(bytes(16), 7, False, _client_hello("gate.hydramesh")))],
+        ),
+        Decoder("step back", passage.unpack_back, [passage.pack_back(b"hello", ends=True)]),
+        Decoder(
             "client hello",
             server_name,
             [_client_hello(None), _client_hello("gate.hydramesh"), _client_hello("example.org")],
@@ -262,5 +268,5 @@ NAMES = (
     "endpoint",
     "request", "signed request", "greeting", "greeting's certificate", "reply", "farewell",
     "certificate", "frame", "standing", "envelope", "heartbeat", "roster", "signed roster",
-    "client hello",
+    "client hello", "step", "step back",
 )  # fmt: skip
