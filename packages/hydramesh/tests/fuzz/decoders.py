@@ -23,6 +23,7 @@ from hydramesh.identity.roster import _CONTEXT as ROSTER_CONTEXT
 from hydramesh.identity.roster import read_roster
 from hydramesh.membership.model import Claim, Heartbeat, Neighbour, Report, Status
 from hydramesh.sync.charter import EVERYONE, Charter, collection_id, read_grants
+from hydramesh.sync.given import pack_given, unpack_given
 from hydramesh.sync.reconcile import FINGERPRINT, SUM, Frame, Kind, Range, Wanted
 from hydramesh.sync.replica import Delta, Role
 from hydramesh.sync.versions import Item
@@ -148,7 +149,8 @@ def _loop() -> asyncio.AbstractEventLoop:
 
 
 def _item() -> Item:
-    return Item("drums/kick.wav", (("node-a", 3), ("node-b", 1)), bytes(32), 4096, 5)
+    given = pack_given({"mood": "dark", "tags": ["a", "b"], "rating": 4.5})
+    return Item("drums/kick.wav", (("node-a", 3), ("node-b", 1)), bytes(32), 4096, 5, given)
 
 
 def _text(read: Callable[[str], object]) -> Callable[[bytes], object]:
@@ -164,6 +166,7 @@ def _wire() -> list[Decoder]:
     return [
         Decoder("wire heartbeat", wire.unpack_heartbeat, [wire.pack_heartbeat(beat)]),
         Decoder("wire items", wire.unpack_items, [wire.pack_items([_item()] * 3)]),
+        Decoder("given", unpack_given, [_item().given]),
         Decoder("wire note", wire.unpack_note, [wire.pack_note(_item(), here=True)]),
         Decoder(
             "wire head",
@@ -268,5 +271,5 @@ NAMES = (
     "endpoint",
     "request", "signed request", "greeting", "greeting's certificate", "reply", "farewell",
     "certificate", "frame", "standing", "envelope", "heartbeat", "roster", "signed roster",
-    "client hello", "step", "step back",
+    "client hello", "step", "step back", "given",
 )  # fmt: skip

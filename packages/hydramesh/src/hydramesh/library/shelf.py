@@ -350,7 +350,8 @@ class Shelf:
 
 def _includes(held: Item, item: Item) -> bool:
     order = compare(held.version, item.version)
-    return order is Order.NEWER or (order is Order.SAME and held.digest == item.digest)
+    same = held.digest == item.digest and held.given == item.given
+    return order is Order.NEWER or (order is Order.SAME and same)
 
 
 def read_charter(collection: str, raw: bytes) -> list[Grant]:
