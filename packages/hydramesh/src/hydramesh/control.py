@@ -23,6 +23,7 @@ from hydramesh.identity.certs import DEFAULT_LIFE_S
 from hydramesh.identity.invites import parse_endpoint
 from hydramesh.identity.names import name_from_host
 from hydramesh.identity.state import State
+from hydramesh.library import views as library_views
 from hydramesh.library.control import LibraryService
 from hydramesh.library.service import Library
 from hydramesh.library.verbs import Verbs
@@ -196,6 +197,8 @@ class Daemon:
             out.listening.extend(node.listening)
             out.renewal_due = node.realm.certificate.renew_at()
             out.problems.extend(views.problems(node))
+        if self.library is not None:
+            out.problems.extend(library_views.problems(self.library))
         return out
 
 

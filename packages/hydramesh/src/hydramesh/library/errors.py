@@ -38,6 +38,10 @@ class StoreUnusable(HydraMeshError):
     """The store of a collection cannot be used now."""
 
 
+class StoreLocked(StoreUnusable):
+    """Another process writes to the store, and goes on doing so."""
+
+
 def of_store(error: StreamDBError) -> HydraMeshError:
     """A store's error as one of ours, for the control interface."""
     kind = StorageFailure if error.exit_code == 4 else StoreUnusable
