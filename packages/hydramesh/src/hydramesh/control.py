@@ -14,18 +14,20 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from hydramesh import __version__, operations, views
+from hydramesh import __version__, doors, operations, views
 from hydramesh.config import Config
+from hydramesh.doors import endpoints_of
 from hydramesh.errors import HydraMeshError, NoRealm, StateUnsafe
 from hydramesh.identity import realm as realms
 from hydramesh.identity.certs import DEFAULT_LIFE_S
 from hydramesh.identity.invites import parse_endpoint
 from hydramesh.identity.names import name_from_host
 from hydramesh.identity.state import State
+from hydramesh.library import views as library_views
 from hydramesh.library.control import LibraryService
 from hydramesh.library.service import Library
 from hydramesh.library.verbs import Verbs
-from hydramesh.node import Node, endpoints_of
+from hydramesh.node import Node
 from hydramesh.v1 import control_pb2 as pb
 from hydramesh.v1 import control_pb2_grpc, library_pb2_grpc
 
@@ -154,7 +156,7 @@ class Daemon:
             node.realm,
             asked.name,
             asked.expires_s or 3600,
-            endpoints or node.endpoints,
+            endpoints or doors.for_invite(node),
             time.time(),
         )
         node.take(realm)
@@ -195,6 +197,8 @@ class Daemon:
             out.listening.extend(node.listening)
             out.renewal_due = node.realm.certificate.renew_at()
             out.problems.extend(views.problems(node))
+        if self.library is not None:
+            out.problems.extend(library_views.problems(self.library))
         return out
 
 

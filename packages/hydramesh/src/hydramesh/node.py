@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import secrets
 import time
@@ -11,13 +10,15 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from hydramesh import doors
 from hydramesh.config import Config
-from hydramesh.errors import HydraMeshError, InvalidArgument, TooManyRequests, Unreachable
+from hydramesh.doors import endpoints_of
+from hydramesh.errors import HydraMeshError, TooManyRequests, Unreachable
 from hydramesh.failures import Failures
 from hydramesh.identity import enrol
 from hydramesh.identity import realm as realms
 from hydramesh.identity.gate import GateServer
-from hydramesh.identity.invites import Endpoint, parse_endpoint
+from hydramesh.identity.invites import Endpoint
 from hydramesh.identity.realm import Realm
 from hydramesh.identity.roster import MAX_ROSTER_BYTES
 from hydramesh.identity.state import State
@@ -34,9 +35,11 @@ from hydramesh.membership.model import (
 )
 from hydramesh.standing import Standing
 from hydramesh.trunk import probes
-from hydramesh.trunk.addresses import free_port, own_addresses
+from hydramesh.trunk.addresses import free_port
 from hydramesh.trunk.envelope import Opener, decode_beat, encode_beat, seal
+from hydramesh.trunk.passage import PIECE, STEP_TIMEOUT_S, Forwarder, Passage
 from hydramesh.trunk.session import Files, Session, TrunkLink, check_door, zenoh_settings
+from hydramesh.trunk.silence import Silence
 from hydramesh.trunk.switchboard import Switchboard
 
 log = logging.getLogger("hydramesh")
@@ -49,9 +52,6 @@ _RETRY_S = 60.0
 _CALL_EVERY_S = 2.0
 #: So long a renewed session waits for its links before the old one closes.
 _MOVE_S = 3.0
-#: Zenoh ends a link itself after 4 s of silence: what is linked and says nothing for longer is not
-#: routed any more. Its routing can stop for good when several links end at once (seen in 1.10.2).
-_DEAF_S = 10.0
 
 
 @dataclass(slots=True)
@@ -61,15 +61,6 @@ class Heard:
     skew_s: float = 0.0
     endpoints: tuple[str, ...] = ()
     roster_version: int = 0
-
-
-def endpoints_of(config: Config) -> tuple[Endpoint, ...]:
-    """Where others can reach this node."""
-    if config.advertise:
-        return config.advertise
-    if config.host not in ("", "0.0.0.0", "::"):  # noqa: S104 - compared, not bound
-        return (Endpoint(config.host, config.port),)
-    return tuple(Endpoint(each, config.port) for each in own_addresses())
 
 
 class Node:
@@ -93,10 +84,12 @@ class Node:
         self._session: Session | None = None
         self._before: Session | None = None
         self._gate: GateServer | None = None
+        self._passage = Passage(state.root / "gate.sock")
+        self._forwarder = Forwarder(self._ask_gate)
         self._opener = Opener(realm.ca_der)
         self._tasks: set[asyncio.Task[object]] = set()
         self._fetching = False
-        self._silent: dict[str, float] = {}
+        self._silence = Silence()
         self._moving = asyncio.Lock()
         self.duplicate = asyncio.Event()
         #: Called with each session of the trunk that opens: after a renewal it is another one.
@@ -124,8 +117,7 @@ class Node:
             await self._renew_if_due()
             lines = await self._board.open_lines()
             await self._open_session(lines)
-            if self.realm.authority is not None:
-                await self._open_gate()
+            await self._open_gate()
             self.listening = await self._board.open_port(self.config.host, self.config.port)
         except BaseException:
             await self.stop()
@@ -148,16 +140,32 @@ class Node:
         if self.realm.authority is not None:
             limit = enrol.MAX_REQUEST_BYTES
             self._session.answer(f"{own}/renew", limit, self._handle_renewal, where="loop")
+            self._session.serve_bulk(f"{own}/gate", self._passage.answer)
         for opened in self.on_open:
             opened(self._session)
 
     async def _open_gate(self) -> None:
+        """The authority's own gate; on other members a way to it for who reaches them only."""
         path = self.state.root / "gate.sock"
-        self._gate = GateServer(
-            self.files.certificate, self.files.key, self._greet, self._handle_request
-        )
-        await self._gate.start(path)
+        if self.realm.authority is not None:
+            self._gate = GateServer(
+                self.files.certificate, self.files.key, self._greet, self._handle_request
+            )
+            await self._gate.start(path)
+        else:
+            await self._forwarder.start(path)
         self._board.gate_path = str(path)
+
+    async def _ask_gate(self, step: bytes) -> bytes:
+        """Hand on what a joiner says to the authority, which we cannot read."""
+        session, owner = self._session, self._authority()
+        if session is None or not self.membership.status(owner).reachable:
+            raise Unreachable("the realm's authority is not reached")
+        topic = self._topic(f"rpc/{owner}/gate")
+        return await session.query(topic, step, limit=PIECE + 1, timeout_s=STEP_TIMEOUT_S)
+
+    def _authority(self) -> str:
+        return next((e.nid for e in self.realm.roster.entries.values() if e.authority), "")
 
     async def stop(self) -> None:
         """Say good-bye and close everything."""
@@ -170,6 +178,8 @@ class Node:
         await self._board.close()
         if self._gate is not None:
             await self._gate.close()
+        await self._forwarder.close()
+        self._passage.close()
         for session in (self._before, self._session):
             if session is not None:
                 await session.close()
@@ -294,14 +304,9 @@ class Node:
     def reach(self, nid: str) -> list[tuple[str, int]]:
         """Endpoints of a node: what it says itself, what the roster says, what the user says."""
         entry = self.realm.roster.entries.get(nid)
-        heard = self.heard.get(nid)
-        texts = [*(heard.endpoints if heard else ()), *(entry.endpoints if entry else ())]
-        found: list[Endpoint] = []
-        for text in texts:
-            with contextlib.suppress(InvalidArgument):
-                found.append(parse_endpoint(text))
+        found = list(doors.told(self, nid))
         if entry is not None and entry.authority:
-            found += self.realm.gates
+            found += doors.not_of_others(self, self.realm.gates, nid)
         return [(e.host, e.port) for e in dict.fromkeys(found) if e not in self.endpoints][:8]
 
     async def _dial(self, nid: str) -> None:
@@ -376,14 +381,11 @@ class Node:
 
     def _watch_silence(self, now: float) -> None:
         """Open the trunk anew when a peer has been linked for long and is not heard."""
-        peers = self.membership.peers
-        silent = [n for n in self.links if n in peers and not peers[n].effective.reachable]
-        self._silent = {nid: self._silent.get(nid, now) for nid in silent}
-        if not silent or now - min(self._silent.values()) < _DEAF_S or self._moving.locked():
-            return
-        log.warning("%s is linked and not heard: the trunk begins anew", self.name_of(silent[0]))
-        self._silent.clear()
-        self._start(self._reopen())
+        silent = self._silence.watch(self.links, self.membership.peers, now)
+        if silent and not self._moving.locked():
+            log.warning("%s is linked and not heard: the trunk begins anew", self.name_of(silent))
+            self._silence.forget()
+            self._start(self._reopen())
 
     # -- what the user asks for --------------------------------------------------------------------
 
@@ -428,8 +430,7 @@ class Node:
 
     def _over_the_trunk(self) -> Callable[[bytes], Awaitable[bytes | None]] | None:
         """How the authority is asked while it is heard, by whatever way."""
-        session = self._session
-        owner = next((e.nid for e in self.realm.roster.entries.values() if e.authority), "")
+        session, owner = self._session, self._authority()
         if session is None or not self.membership.status(owner).reachable:
             return None
         topic = self._topic(f"rpc/{owner}/renew")

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from hydramesh import views
+from hydramesh.doors import endpoints_of
 from hydramesh.errors import HydraMeshError, InvalidArgument, NotFound
 from hydramesh.failures import DEFAULT_S
 from hydramesh.identity.invites import Endpoint, parse_endpoint
 from hydramesh.membership.model import Status
-from hydramesh.node import Node, endpoints_of
+from hydramesh.node import Node
 from hydramesh.trunk import probes
 from hydramesh.v1 import mesh_pb2 as pb
 from hydramesh.v1 import mesh_pb2_grpc

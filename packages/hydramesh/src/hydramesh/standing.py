@@ -7,6 +7,7 @@ than the configuration.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
 from hydramesh.config import Config
@@ -66,6 +67,8 @@ class Standing:
         threshold_ms = float(config.values["group-rtt-threshold"])
         self.grouping = Grouping(GroupSettings(threshold_ms=threshold_ms))
         self._listen_until = now + LISTEN_S
+        #: Each is called before this node becomes a relay, and raises when it must not.
+        self.before_relay: list[Callable[[], None]] = []
         self._claim_at = self._groups_at = now
 
     # -- what the user sets ------------------------------------------------------------------------
@@ -96,9 +99,11 @@ class Standing:
         self.election.mode = self.mode
 
     def set_relay(self, on: bool, advertise: tuple[Endpoint, ...] = ()) -> None:
-        """Become a relay, or be none any more; raises ``InvalidArgument``."""
+        """Become a relay, or be none any more; raises ``InvalidArgument``, or why it must not."""
         if len(advertise) > MAX_ADVERTISED:
             raise InvalidArgument(f"more than {MAX_ADVERTISED} endpoints")
+        for check in self.before_relay if on and not self.relay else ():
+            check()
         told = tuple(str(each) for each in advertise) if on else ()
         self._keep(replace(self.choice, relay=on, advertise=told))
 

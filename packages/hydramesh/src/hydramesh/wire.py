@@ -23,6 +23,7 @@ from hydramesh.membership.model import (
     Status,
 )
 from hydramesh.sync.errors import BadMessage
+from hydramesh.sync.given import MAX_GIVEN, unpack_given
 from hydramesh.sync.names import check_name
 from hydramesh.sync.reconcile import (
     FINGERPRINT,
@@ -179,35 +180,46 @@ def _claim(value: Any) -> Claim:
 
 
 def _item_row(item: Item) -> tuple[Any, ...]:
-    edit = item.path, item.version, item.digest, item.size, item.mtime_ns
-    return (*edit, [_proof_row(proof, edit) for proof in item.proofs])
+    edit = item.path, item.version, item.digest, item.size, item.mtime_ns, item.given
+    proofs = [_proof_row(proof, edit) for proof in item.proofs]
+    # Most items were given nothing: then nothing is said of it.
+    return (*edit[:-1], proofs, *([item.given] if item.given else ()))
 
 
 def _proof_row(proof: Proof, edit: tuple[Any, ...]) -> tuple[Any, ...]:
-    signed = proof.path, proof.version, proof.digest, proof.size, proof.mtime_ns
+    signed = proof.path, proof.version, proof.digest, proof.size, proof.mtime_ns, proof.given
     # Most items are one edit: then it is not said twice.
     return (proof.author, proof.signature, *(signed if signed != edit else ()))
 
 
 def _item(value: Any) -> Item:
-    *row, proofs = _row(value, 6)
-    edit = _edit(row)
+    if not isinstance(value, tuple) or len(value) not in (6, 7):
+        raise BadMessage("an item has not 6 parts, or 7")
+    *row, proofs = value[:6]
+    edit = _edit([*row, *value[6:]])
     return Item(*edit, proofs=_rows(proofs, MAX_PROOFS, lambda each: _proof(each, edit)))
 
 
-def _edit(row: Sequence[Any]) -> tuple[str, Vector, bytes, int, int]:
-    path, version, digest, size, mtime_ns = row
+def _edit(row: Sequence[Any]) -> tuple[str, Vector, bytes, int, int, bytes]:
+    path, version, digest, size, mtime_ns, *given = row
     return (
         check_name(path),
         _vector(version),
         _bytes(digest, 32, (0, 32)),
         _int(size, 0, MAX_SIZE),
         _int(mtime_ns, -(1 << 63), (1 << 63) - 1),
+        _given(given[0]) if given else b"",
     )
 
 
-def _proof(value: Any, edit: tuple[str, Vector, bytes, int, int]) -> Proof:
-    if not isinstance(value, tuple) or len(value) not in (2, 7):
+def _given(value: Any) -> bytes:
+    raw = _bytes(value, MAX_GIVEN)
+    unpack_given(raw)
+    return raw
+
+
+def _proof(value: Any, edit: tuple[str, Vector, bytes, int, int, bytes]) -> Proof:
+    if not isinstance(value, tuple) or len(value) not in (2, 8):
         raise BadMessage("a proof is missing, or of the wrong length")
     author, signature, *signed = value
     return Proof(

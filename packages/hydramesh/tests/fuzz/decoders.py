@@ -23,10 +23,11 @@ from hydramesh.identity.roster import _CONTEXT as ROSTER_CONTEXT
 from hydramesh.identity.roster import read_roster
 from hydramesh.membership.model import Claim, Heartbeat, Neighbour, Report, Status
 from hydramesh.sync.charter import EVERYONE, Charter, collection_id, read_grants
+from hydramesh.sync.given import pack_given, unpack_given
 from hydramesh.sync.reconcile import FINGERPRINT, SUM, Frame, Kind, Range, Wanted
 from hydramesh.sync.replica import Delta, Role
 from hydramesh.sync.versions import Item
-from hydramesh.trunk import envelope
+from hydramesh.trunk import envelope, passage
 from hydramesh.trunk.clienthello import server_name
 from hydramesh.v1 import enrol_pb2, trunk_pb2
 
@@ -148,7 +149,8 @@ def _loop() -> asyncio.AbstractEventLoop:
 
 
 def _item() -> Item:
-    return Item("drums/kick.wav", (("node-a", 3), ("node-b", 1)), bytes(32), 4096, 5)
+    given = pack_given({"mood": "dark", "tags": ["a", "b"], "rating": 4.5})
+    return Item("drums/kick.wav", (("node-a", 3), ("node-b", 1)), bytes(32), 4096, 5, given)
 
 
 def _text(read: Callable[[str], object]) -> Callable[[bytes], object]:
@@ -164,6 +166,7 @@ def _wire() -> list[Decoder]:
     return [
         Decoder("wire heartbeat", wire.unpack_heartbeat, [wire.pack_heartbeat(beat)]),
         Decoder("wire items", wire.unpack_items, [wire.pack_items([_item()] * 3)]),
+        Decoder("given", unpack_given, [_item().given]),
         Decoder("wire note", wire.unpack_note, [wire.pack_note(_item(), here=True)]),
         Decoder(
             "wire head",
@@ -241,6 +244,12 @@ def _trunk(realm: _Realm) -> list[Decoder]:
         ),
         Decoder("signed roster", realm.roster_of, [realm.roster_body()]),
         Decoder(
+            "step",
+            passage.unpack_step,
+            [passage.pack_step(passage.Step(bytes(16), 7, False, _client_hello("gate.hydramesh")))],
+        ),
+        Decoder("step back", passage.unpack_back, [passage.pack_back(b"hello", ends=True)]),
+        Decoder(
             "client hello",
             server_name,
             [_client_hello(None), _client_hello("gate.hydramesh"), _client_hello("example.org")],
@@ -262,5 +271,5 @@ NAMES = (
     "endpoint",
     "request", "signed request", "greeting", "greeting's certificate", "reply", "farewell",
     "certificate", "frame", "standing", "envelope", "heartbeat", "roster", "signed roster",
-    "client hello",
+    "client hello", "step", "step back", "given",
 )  # fmt: skip

@@ -10,11 +10,12 @@ from pathlib import Path
 from packages.hydramesh.tests.daemon.test_daemons import free_port
 
 from hydramesh.config import check
+from hydramesh.doors import endpoints_of
 from hydramesh.identity import realm as realms
 from hydramesh.identity.state import State
 from hydramesh.library.service import Library
 from hydramesh.library.verbs import Verbs
-from hydramesh.node import Node, endpoints_of
+from hydramesh.node import Node
 from hydramesh.v1 import library_pb2 as pb
 from streamdb import StreamDB
 

@@ -291,3 +291,24 @@ def test_parts_names_only_pauses_and_twins(two, folder):
     assert bert.run("unshare", "drums")[1]["error"] == "InvalidArgument"
     assert bert.run("follow", "nothing")[1]["error"] == "NoCollection"
     assert anna.run("share", str(folder / "no"), "--as", "no")[1]["error"] == "NotFound"
+
+
+def test_metadata_given_by_hand_goes_along(two, folder):
+    anna, bert = two
+    first, second = shared(anna, bert, folder, kick=b"boom")
+    level(two, (first, second), {"kick": b"boom"})
+    with store(first) as db:
+        db.write_document("kick", b"boom", metadata={"mood": "dark", "tags": ["mine"]})
+        db.write_document("snare", b"tack", metadata={"mood": "light"})
+    wait_for(lambda: moods(second) == {"kick": "dark", "snare": "light"}, bert.log)
+    with store(second) as db:
+        assert db.metadata("kick")["tags"] == ["mine"]
+        db.write_document("kick", b"boom", metadata={"mood": "deep"})
+    wait_for(lambda: moods(first) == {"kick": "deep", "snare": "light"}, anna.log)
+    wait_for(lambda: info(bert, "drums")["state"] == "in-sync", bert.log)
+    assert content(first) == content(second) == {"kick": b"boom", "snare": b"tack"}
+
+
+def moods(path):
+    with store(path) as db, db.snapshot() as shown:
+        return {name: shown.metadata(name).get("mood") for name in shown.search()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from packages.hydramesh.tests.membership.world import World
 
-from hydramesh.membership import Send
+from hydramesh.membership import Dial, Send, Status
 
 
 def _world(nodes: int, relay: str, *, hidden: list[str]) -> World:
@@ -52,6 +52,40 @@ def test_without_need_nobody_counts_on_the_relay():
     world = _world(8, "h0", hidden=[])
     world.run(40.0)
     assert sum("h0" in link for link in world.links) <= 4
+
+
+def test_who_said_good_bye_is_dialled_by_those_that_it_cannot_dial():
+    """It was restarted: the other, whom nobody can dial, has to find it again."""
+    world = World(7, 2)
+    for name in world.hosts:
+        world.start(name, [other for other in world.hosts if other != name])
+    world.run(5.0)
+    world.hidden.add("h1")
+    for pause in (1.0, 90.0):
+        world.leave("h0")
+        world.run(world.now + pause)
+        host = world.hosts["h1"]
+        assert host.process is not None
+        assert host.process.status(world.hosts["h0"].node) is Status.LEFT
+        world.start("h0", ["h1"])
+        world.run(world.now + 15.0)
+        assert host.process.status(world.hosts["h0"].node) is Status.ALIVE
+
+
+def test_who_is_no_member_any_more_is_not_called():
+    world = World(7, 2)
+    for name in world.hosts:
+        world.start(name, [other for other in world.hosts if other != name])
+    world.run(5.0)
+    world.leave("h0")
+    world.run(world.now + 1.0)
+    host = world.hosts["h1"]
+    assert host.process is not None
+    asked = host.process.know([], world.clock(host))
+    for _ in range(400):
+        asked += host.process.tick(world.clock(host))
+        world.run(world.now + 0.05)
+    assert not [action for action in asked if isinstance(action, Dial)]
 
 
 def test_who_is_away_is_dialled_at_once_when_asked():

@@ -67,6 +67,8 @@ class World:
         self.extra_delay_s = 0.0
         self.cut: set[tuple[str, str]] = set()
         self.never: set[tuple[str, str]] = set()
+        self.hidden: set[str] = set()
+        """Hosts that nobody can dial, and that can dial others."""
         self.links: dict[frozenset[str], float] = {}
         self.told: list[Told] = []
         self.duplicates: list[tuple[str, Duplicate]] = []
@@ -129,6 +131,14 @@ class World:
                 self._close(link, self.delay(name, other))
             else:
                 self._close(link, LEASE_S)
+
+    def leave(self, name: str) -> None:
+        """End a process properly: it says good-bye, and that arrives."""
+        host = self.hosts[name]
+        assert host.process is not None
+        self.do(host, host.process.leave(self.clock(host)))
+        self.run(self.now + 0.2)
+        self.kill(name)
 
     def pause(self, name: str, seconds: float) -> None:
         """Stop a process for a while, as a busy machine does; what comes meanwhile waits."""
@@ -199,7 +209,7 @@ class World:
     def _dial(self, name: str, other: str) -> None:
         host = self.hosts[name]
         both = self.passes(name, other) and self.passes(other, name)
-        if not both or self.hosts[other].process is None:
+        if not both or other in self.hidden or self.hosts[other].process is None:
             node = self.hosts[other].node
             refused = self.passes(name, other) and self.passes(other, name)
             wait = self.delay(name, other) if refused else 1.0

@@ -121,3 +121,26 @@ def test_heartbeats_get_through_beside_chunks_on_a_slow_line(lab):
     # With long queues it is a death a second, and the chunks never come. On a busy machine one may
     # be late all the same.
     assert sum(text.count(": dead") for text in since) <= 2, since
+
+
+def test_who_reaches_only_a_relay_is_let_in_through_it(lab):
+    """The authority is behind NAT, and what it and the joiner send to each other is lost."""
+    anna, bert = lab.realm(["anna", "bert"])
+    bert.peer.ok("relay", "on", "--advertise", f"{bert.address}:50051")
+    hide(lab, [anna])
+    lab.whole([anna, bert])
+    wait_for(lambda: anna.peers()["bert"].relay, lab.log)
+    carl = lab.add("carl")
+    lab.apart(anna, carl, cut=True)
+    carl.start()
+    invite = anna.peer.ok("invite")
+    assert invite["endpoints"] == [f"{anna.address}:50051", f"{bert.address}:50051"]
+    carl.peer.ok("join", "-", text=invite["code"])
+    lab.whole([anna, bert, carl])
+    assert not carl.peers()["anna"].linked
+    assert [each["name"] for each in anna.peer.ok("members")["members"]] == ["anna", "bert", "carl"]
+    # Any member will do; here the joiner is told of no other.
+    bert.peer.ok("relay", "off")
+    carl.peer.ok("leave")
+    carl.peer.ok("join", "-", text=anna.peer.ok("invite", "--endpoint", bert.address)["code"])
+    lab.whole([anna, bert, carl])

@@ -75,7 +75,9 @@ def invite(
 ) -> None:
     """Make a one-time invite: a code, and on a terminal a QR code.
 
-    Whoever has the code can join, once: hand it on as you would a key.
+    Whoever has the code can join, once: hand it on as you would a key. The new node has to reach
+    an endpoint in it: this node's, a relay's (they are put into it), or that of any member which
+    reaches this node, named with --endpoint.
     """
     asked = pb.InviteRequest(name=name, expires_s=parse_span(expires), endpoints=endpoints)
     made = call(place, "Invite", asked)

@@ -95,8 +95,8 @@ def relay(place: Place, action: str, advertise: tuple[str, ...], as_json: bool) 
     """Make this node a relay, or none; or list the relays.
 
     A relay is a member that everybody can reach, such as a small rented host. Members that cannot
-    dial each other, being behind NAT, keep a link to it, and their messages go through it. It needs
-    no library of its own. It is a member like others: what it forwards it could also read.
+    dial each other, being behind NAT, keep a link to it, and their messages go through it. It has
+    no library: it neither shares nor follows collections. What it forwards it could also read.
     """
     if advertise and action != "on":
         raise click.UsageError("--advertise goes with: hydramesh relay on")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from hydramesh.errors import (
     PeerStalled,
     TooManyRequests,
     Unreachable,
+    WrongRealm,
 )
 from hydramesh.identity import enrol
 from hydramesh.identity.enrol import MAX_REQUEST_BYTES, Greeting
@@ -27,6 +29,8 @@ from hydramesh.identity.names import GATE_NAME
 from hydramesh.identity.roster import MAX_ROSTER_BYTES
 
 TIMEOUT_S = 10.0
+#: A lost first packet is sent again after 1 s, the second one after 3 s.
+CONNECT_S = 4.0
 MAX_AT_ONCE = 16
 #: So many requests a second are answered in the long run, and so many at once.
 RATE_PER_S, BURST = 20.0, 100.0
@@ -136,12 +140,32 @@ def _client_context() -> ssl.SSLContext:
     return context
 
 
+async def _connect(endpoint: Endpoint) -> socket.socket:
+    """A TCP connection. It gets less time than an answer: there may be endpoints to try still."""
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(CONNECT_S):
+        found = await loop.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
+        for number, (family, kind, protocol, _, address) in enumerate(found, 1):
+            sock = socket.socket(family, kind, protocol)
+            try:
+                sock.setblocking(False)
+                await loop.sock_connect(sock, address)
+            except BaseException as error:
+                sock.close()
+                if isinstance(error, OSError) and number < len(found):
+                    continue
+                raise
+            return sock
+    raise OSError("the name has no address")
+
+
 async def _ask_one(
     endpoint: Endpoint, pinned: bytes, request: Callable[[Greeting], bytes]
 ) -> tuple[Greeting, bytes]:
+    sock = await _connect(endpoint)
+    # The socket is closed by the transport, also when the handshake fails.
     reader, writer = await asyncio.open_connection(
-        endpoint.host,
-        endpoint.port,
+        sock=sock,
         ssl=_client_context(),
         server_hostname=GATE_NAME,
         limit=MAX_ROSTER_BYTES,
@@ -169,22 +193,34 @@ async def ask(
     """
     reasons = []
     stalled = False
+    stranger: WrongRealm | None = None
     for endpoint in endpoints:
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 return await _ask_one(endpoint, pinned, request)
+        except WrongRealm as error:
+            # The address may be that of another machine where we are.
+            stranger = error
         except HydraMeshError:
             raise
         except TimeoutError:
             stalled = True
-            reasons.append(f"{endpoint}: no answer within {TIMEOUT_S:.0f} s")
+            reasons.append(f"{endpoint}: no answer in time")
         except asyncio.IncompleteReadError:
             reasons.append(f"{endpoint}: it closed the connection")
         except OSError as error:
-            reasons.append(f"{endpoint}: {error.strerror or 'not a HydraMesh gate'}")
+            reasons.append(f"{endpoint}: {_said(error)}")
+    if stranger is not None:
+        raise stranger
     kind = PeerStalled if stalled and len(reasons) == 1 else Unreachable
     raise kind(
         "the realm's authority cannot be reached",
         why="; ".join(reasons) or "no endpoint of it is known",
         next_step="see that hydrameshd runs there, and that its port is open",
     )
+
+
+def _said(error: OSError) -> str:
+    """Why there was no answer. A member that does not reach the authority ends the handshake."""
+    ended = isinstance(error, ssl.SSLError | ConnectionResetError)
+    return "no HydraMesh gate, or none that it reaches" if ended else str(error.strerror or error)

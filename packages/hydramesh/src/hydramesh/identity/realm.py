@@ -29,6 +29,8 @@ from hydramesh.identity.names import check_name
 from hydramesh.identity.roster import Roster, read_roster
 from hydramesh.identity.state import State
 
+#: So many endpoints are tried, one after the other.
+MAX_GATES = 16
 MIN_CERTIFICATE_LIFE_S = 10
 MAX_CERTIFICATE_LIFE_S = 30 * 24 * 3600
 
@@ -205,14 +207,18 @@ def with_roster(state: State, realm: Realm, signed: bytes) -> Realm:
 
 
 def gates_of(realm: Realm) -> tuple[Endpoint, ...]:
-    """Where the authority may be: as the roster says, and as the invite said."""
-    told = [
-        parse_endpoint(text)
-        for each in realm.roster.entries.values()
-        if each.authority
-        for text in each.endpoints
-    ]
-    return tuple(dict.fromkeys([*told, *realm.gates]))
+    """Where the authority may be, as the roster and the invite said; then members on the way."""
+    others = [each for each in realm.roster.entries.values() if each.nid != realm.nid]
+    own, through = (
+        [
+            parse_endpoint(text)
+            for each in others
+            if each.authority is is_authority and not each.revoked
+            for text in each.endpoints
+        ]
+        for is_authority in (True, False)
+    )
+    return tuple(dict.fromkeys([*own, *realm.gates, *through]))[:MAX_GATES]
 
 
 async def renew(

@@ -24,6 +24,10 @@ class SyncPaused(HydraMeshError):
     """The collection is paused."""
 
 
+class RelayHasNoLibrary(HydraMeshError):
+    """A relay neither shares nor follows collections."""
+
+
 class NoContent(HydraMeshError):
     """The content is not here."""
 
@@ -32,6 +36,10 @@ class NoContent(HydraMeshError):
 
 class StoreUnusable(HydraMeshError):
     """The store of a collection cannot be used now."""
+
+
+class StoreLocked(StoreUnusable):
+    """Another process writes to the store, and goes on doing so."""
 
 
 def of_store(error: StreamDBError) -> HydraMeshError:

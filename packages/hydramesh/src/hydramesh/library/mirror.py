@@ -17,7 +17,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from hydramesh.errors import HydraMeshError
 from hydramesh.library.files import Folder
+from hydramesh.library.locks import wait_for_turn
 from hydramesh.sync.apply import ORIGIN, Replaced
 from hydramesh.sync.versions import Item, conflict_copy
 from streamdb import StreamDB, StreamDBError
@@ -120,7 +122,7 @@ class Mirror:
         while not self._ended.is_set():
             try:
                 self._watch()
-            except (StreamDBError, OSError) as error:
+            except (StreamDBError, HydraMeshError, OSError) as error:
                 self.problem = getattr(error, "what", "") or str(error)
                 log.error("%s: %s", self.folder, error)
                 self._ended.wait(_AGAIN_S)
@@ -128,6 +130,7 @@ class Mirror:
     def _watch(self) -> None:
         chosen = Selection.of(exclude=[f"{PART}*", f"{ASIDE}*"])
         work = Work(self.folder, selection=chosen, delete=True)
+        wait_for_turn(self._documents)
         with _Guarded.open(self._documents.path, durability="bulk", create=False) as db:
             assert isinstance(db, _Guarded)
             db.spared = self.unsettled

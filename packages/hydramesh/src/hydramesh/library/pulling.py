@@ -304,7 +304,7 @@ class Puller:
         except BadMessage:
             self._ban(peer)
         except HydraMeshError as error:
-            if error.why == "NoContent":
+            if _has_it_not(error):
                 self._lacks(want, peer)
         else:
             return tuple(pieces)
@@ -325,7 +325,7 @@ class Puller:
             log.warning("%s", error.what)
             self._forgive_later(pull.peer)
         except PeerRefused as error:
-            absent = error.why == "NoContent"
+            absent = _has_it_not(error)
             if absent:
                 self._lacks(want, pull.peer)
             await asyncio.sleep(0.2)
@@ -416,6 +416,15 @@ class Puller:
         task: asyncio.Task[None] = asyncio.ensure_future(_quiet(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _has_it_not(error: HydraMeshError) -> bool:
+    """Whether a peer said that it gives this to us not now: another one may.
+
+    It has just dropped the content or the collection, paused it, or we may not read it there. Who
+    only has too much to do is asked again.
+    """
+    return isinstance(error, PeerRefused) and error.why != "TooManyRequests"
 
 
 async def _quiet(work: Awaitable[None]) -> None:

@@ -17,6 +17,7 @@ from hydramesh.library.door import Door
 from hydramesh.library.following import Follower
 from hydramesh.library.limits import Turnstile
 from hydramesh.library.pulling import Puller
+from hydramesh.library.relays import ASIDE, Relays, refuse_to_relay
 from hydramesh.library.serving import Server
 from hydramesh.library.shelf import Shelf
 from hydramesh.sync.charter import split_id
@@ -61,6 +62,8 @@ class Library:
         self.server = Server(self.door, lambda: self.shelves, self.is_paused)
         self.puller = Puller(self.folder / "pulls", self, self._arrived, self._sources)
         self.rate = 0.0
+        self.relays = Relays(self.folder / "relays.json")
+        node.standing.before_relay.append(self._refuse_to_relay)
         self._told: dict[str, dict[str, Head]] = {}
         self._turnstile = Turnstile(20.0, 400.0)
         self._dirty: set[str] = set()
@@ -80,8 +83,11 @@ class Library:
             StateUnsafe: the catalogue is damaged.
         """
         self.catalogue = Catalogue.load(self.catalogue.path)
+        self.relays.load()
         self.set_limits(self.catalogue.down, self.catalogue.up)
         self._open_again = dict.fromkeys(self.catalogue.entries, 0.0)
+        if self.is_aside:
+            self.problems = dict.fromkeys(self.catalogue.entries, ASIDE)
         self._start(self.puller.run())
         self._start(self._tick_forever())
 
@@ -119,9 +125,7 @@ class Library:
     async def open(self, entry: Entry) -> bool:
         """Open a collection and follow it; a failure is kept to be shown, and tried again."""
         realm = self.node.realm
-        shelf = Shelf(
-            entry, self.folder / entry.collection, realm.nid, realm.key, self._is_expelled
-        )
+        shelf = Shelf(entry, self.folder / entry.collection, realm.nid, realm.key, self._has_no_say)
         try:
             await shelf.run(shelf.open)
         except (HydraMeshError, StreamDBError, OSError) as error:
@@ -176,9 +180,18 @@ class Library:
         self.puller.bucket.rate, self.server.bucket.rate = float(down), float(up)
         self.puller.poke()
 
-    def _is_expelled(self, nid: str) -> bool:
+    def _has_no_say(self, nid: str) -> bool:
+        """Whether a node may do nothing in any collection: it was expelled, or is a relay."""
         entry = self.node.realm.roster.entries.get(nid)
-        return entry is not None and bool(entry.revoked)
+        return nid in self.relays.nodes or (entry is not None and bool(entry.revoked))
+
+    @property
+    def is_aside(self) -> bool:
+        """Whether this node is a relay, which has no library."""
+        return self.node.standing.relay
+
+    def _refuse_to_relay(self) -> None:
+        refuse_to_relay(entry.name for entry in self.catalogue.entries.values())
 
     # -- what peers say ----------------------------------------------------------------------------
 
@@ -214,7 +227,8 @@ class Library:
     def heads(self, collection: str) -> dict[str, Head]:
         """What the peers that are reached said last of a collection."""
         told = self._told.get(collection, {})
-        return {nid: head for nid, head in told.items() if nid in self._alive}
+        able = self._alive - self.relays.nodes
+        return {nid: head for nid, head in told.items() if nid in able}
 
     def offered(self) -> dict[str, dict[str, Head]]:
         """What peers that are reached have, by collection."""
@@ -292,20 +306,21 @@ class Library:
         before, rate_at = 0, time.monotonic()
         while True:
             now = time.monotonic()
-            self._watch_peers()
-            await self._watch_roster()
+            heard_of_relays = self._watch_peers()
+            await self._watch_roster(anew=heard_of_relays)
             self._announce(now)
             if now - rate_at >= 1.0:
                 fresh = (self.puller.received - before) / (now - rate_at)
                 self.rate = fresh if not self.rate else 0.7 * self.rate + 0.3 * fresh
                 before, rate_at = self.puller.received, now
             for collection, due in list(self._open_again.items()):
-                if now >= due:
+                if now >= due and not self.is_aside:
                     del self._open_again[collection]
                     self._start(self._open_behind(self.catalogue.entries[collection]))
             await asyncio.sleep(_TICK_S)
 
-    def _watch_peers(self) -> None:
+    def _watch_peers(self) -> bool:
+        """Follow who is there; whether others are relays than before."""
         peers = self.node.membership.peers
         alive = {nid for nid, peer in peers.items() if peer.effective.reachable}
         for nid in self._alive - alive:
@@ -320,10 +335,15 @@ class Library:
             for follower in self.followers.values():
                 follower.poke()
             self.puller.poke()
+        before = set(self.relays.nodes)
+        heard = self.relays.hear(peers)
+        for nid in self.relays.nodes - before:
+            self.puller.planner.gone(nid)
+        return heard
 
-    async def _watch_roster(self) -> None:
+    async def _watch_roster(self, *, anew: bool) -> None:
         version = self.node.realm.roster.version
-        if version == self._roster:
+        if version == self._roster and not anew:
             return
         self._roster = version
         for collection, shelf in list(self.shelves.items()):

@@ -16,7 +16,7 @@ from blake3 import blake3
 
 from hydramesh.errors import HydraMeshError, TooManyRequests
 from hydramesh.library.door import Door
-from hydramesh.library.errors import NoCollection, NoContent, SyncPaused
+from hydramesh.library.errors import NoCollection, NoContent, StoreUnusable, SyncPaused
 from hydramesh.library.limits import Bucket, Turnstile
 from hydramesh.library.shelf import Shelf
 from hydramesh.sync.errors import BadMessage, NotPermitted
@@ -143,11 +143,15 @@ class Server:
             if parts[2] == "blob":
                 return await self._blob(topic, peer, parts[4], data, body)
             shelf = self._shelf(peer, parts[4])
-            reply = await self._sync(shelf, parts[5], body)
+            # A store that is locked must not keep those waiting who ask for other collections.
+            async with asyncio.timeout(_MOST_WAIT_S):
+                reply = await self._sync(shelf, parts[5], body)
             return self._door.reply(topic, data, reply)
         except HydraMeshError as error:
             self.refused[error.name] = self.refused.get(error.name, 0) + 1
             raise
+        except TimeoutError:
+            raise StoreUnusable("the store does not answer now") from None
         except (StreamDBError, OSError) as error:
             raise NoContent("the store cannot be read now", why=str(error)[:200]) from None
 

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from hydramesh.identity.certs import PrivateKey, public_bytes
 from hydramesh.library.catalogue import Entry
 from hydramesh.library.errors import StoreUnusable
+from hydramesh.library.locks import program, refuse_locked, wait_for_turn, writer_of
 from hydramesh.library.mirror import Mirror
 from hydramesh.sync.apply import Applied, Collection
 from hydramesh.sync.charter import Charter, Grant, read_grants
@@ -32,6 +33,7 @@ log = logging.getLogger("hydramesh")
 
 MAX_ANSWER_BYTES = 1 << 20
 _EXPIRE_EVERY_S = 6 * 3600.0
+_LONG_S = 5.0
 _NOTES_MAP_BYTES = 64 << 30
 _T = TypeVar("_T")
 
@@ -68,12 +70,29 @@ class Shelf:
         self._documents: StreamDB | None = None
         self._notes: StreamDB | None = None
         self._summary: tuple[int, Summary] | None = None
-        self._expired = 0.0
+        self._expired = self._since = 0.0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"library-{entry.name}")
 
     async def run(self, work: Callable[..., _T], *arguments: Any) -> _T:
         """Do something in the collection's thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._do, work, *arguments)
+
+    def _do(self, work: Callable[..., _T], *arguments: Any) -> _T:
+        self._since = time.monotonic()
+        try:
+            return work(*arguments)
+        finally:
+            self._since = 0.0
+
+    @property
+    def trouble(self) -> str:
+        """What keeps the thread waiting, or ""; for any thread."""
+        since, documents = self._since, self._documents
+        if not since or time.monotonic() - since < _LONG_S or documents is None:
+            return ""
+        process = writer_of(documents)
+        return f"its store is locked by {program(process)}" if process else ""
 
     def role(self, node: str) -> Role | None:
         """What a node may do here now."""
@@ -91,11 +110,13 @@ class Shelf:
         """Open the stores.
 
         Raises:
-            StoreUnusable: it is not the store that was shared; errors of the stores.
+            StoreUnusable: it is not the store that was shared; StoreLocked: another process writes
+            to it; errors of the stores.
         """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         entry = self.entry
         try:
+            refuse_locked(Path(entry.store))
             self._documents = StreamDB.open(entry.store, create=not entry.store_id, cache=0)
             held = self._documents.engine.marker.store_id.hex()
             if entry.store_id and held != entry.store_id:
@@ -190,14 +211,22 @@ class Shelf:
         return True
 
     def apply(self, items: Iterable[Item], fetched: Callable[[bytes], Content | None]) -> Applied:
-        """As ``Collection.apply``."""
-        outcome = self._need().apply(items, fetched)
+        """As ``Collection.apply``.
+
+        Raises:
+            StoreLocked: another process writes to the store.
+        """
+        collection = self._need()
+        wait_for_turn(collection.documents)
+        outcome = collection.apply(items, fetched)
         self._take_stock()
         return outcome
 
     def fill(self, path: str, content: Content) -> bool:
-        """As ``Collection.fill``."""
-        return self._need().fill(path, content)
+        """As ``Collection.fill``; raises ``StoreLocked`` as ``apply`` does."""
+        collection = self._need()
+        wait_for_turn(collection.documents)
+        return collection.fill(path, content)
 
     def _take_stock(self) -> None:
         collection = self._need()
@@ -350,7 +379,8 @@ class Shelf:
 
 def _includes(held: Item, item: Item) -> bool:
     order = compare(held.version, item.version)
-    return order is Order.NEWER or (order is Order.SAME and held.digest == item.digest)
+    same = held.digest == item.digest and held.given == item.given
+    return order is Order.NEWER or (order is Order.SAME and same)
 
 
 def read_charter(collection: str, raw: bytes) -> list[Grant]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from hydramesh.errors import InvalidArgument, NotFound
 from hydramesh.library.catalogue import MAX_COLLECTIONS, Entry
 from hydramesh.library.errors import NameTaken, NoCollection, NoContent, NotOwner, StoreUnusable
+from hydramesh.library.relays import refuse_to_hold
 from hydramesh.library.service import Library
 from hydramesh.library.views import collections, info
 from hydramesh.sync.charter import EVERYONE, NO_ROLE, collection_id, split_id
@@ -72,6 +73,8 @@ class Verbs:
     async def share(self, asked: pb.ShareRequest) -> pb.CollectionInfo:
         """Share a folder or a store."""
         library = self.library
+        if library.is_aside:
+            refuse_to_hold("share")
         collection = collection_id(asked.name, library.node.realm.nid)
         self._refuse_second(collection)
         everyone = _role(asked.everyone or Role.READER.value)
@@ -93,6 +96,8 @@ class Verbs:
     async def follow(self, asked: pb.FollowRequest) -> pb.CollectionInfo:
         """Follow a collection of another node."""
         library = self.library
+        if library.is_aside:
+            refuse_to_hold("follow")
         collection = await self._offered(asked.name)
         self._refuse_second(collection)
         if asked.lazy and asked.into and not is_store_folder(asked.into):
@@ -162,6 +167,9 @@ class Verbs:
 
     async def _begin(self, entry: Entry) -> None:
         library = self.library
+        if library.is_aside:
+            # It has become one just now.
+            refuse_to_hold("hold")
         library.catalogue.entries[entry.collection] = entry
         try:
             if not await library.open(entry):

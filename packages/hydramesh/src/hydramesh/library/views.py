@@ -61,6 +61,12 @@ def info(library: Library, collection: str) -> pb.CollectionInfo:
     return out
 
 
+def problems(library: Library) -> list[str]:
+    """What the user should know of the collections, one line each."""
+    told = [info(library, collection) for collection in sorted(library.catalogue.entries)]
+    return [f"collection {each.name}: {each.problem}" for each in told if each.problem]
+
+
 def _fill(library: Library, shelf: Shelf, follower: Follower, out: pb.CollectionInfo) -> None:
     node = library.node
     out.role = _text(shelf.role(node.realm.nid))
@@ -81,6 +87,7 @@ def _fill(library: Library, shelf: Shelf, follower: Follower, out: pb.Collection
         out.clashes.extend(collection.clashes()[:_MOST_CLASHES])
     trouble = shelf.mirror.trouble if shelf.mirror is not None else ""
     out.problem = out.problem or follower.problem or trouble or library.puller.problem
+    out.problem = out.problem or shelf.trouble
 
 
 def _state(library: Library, entry: Entry, follower: Follower | None) -> str:

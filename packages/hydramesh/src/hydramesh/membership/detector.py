@@ -218,7 +218,7 @@ class Detector:
         self._sure_from_us = round((now - started) * 1e6) + 1
 
     def forget(self, now: float) -> list[NodeId]:
-        """Drop nodes that have been away for very long; those named by the user stay."""
+        """Drop nodes that have been away for very long; members of the realm stay."""
         limit = self.settings.forget_after_s
         gone = [
             node

@@ -67,9 +67,13 @@ class Membership:
     # -- events ----------------------------------------------------------------------------------
 
     def know(self, nodes: Iterable[NodeId], now: float) -> list[Action]:
-        """Nodes that should be members, from the configuration or the realm's list."""
+        """The nodes that should be members now, from the realm's list; others are forgotten once
+        they have been away for long, and not called when they said good-bye."""
         now = self._advance(now)
-        for node in nodes:
+        chosen = set(nodes)
+        for peer in self._detector.peers.values():
+            peer.seed = peer.node in chosen
+        for node in sorted(chosen):
             self._detector.know(node, now, seed=True)
         return self._act(now)
 

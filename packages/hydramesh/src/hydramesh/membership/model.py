@@ -57,6 +57,8 @@ class Settings:
     dial_backoff_max_s: float = 2.0
     redial_every_s: float = 30.0
     probe_every_s: float = 10.0
+    left_lately_s: float = 60.0
+    """So long a member that said good-bye is dialled often: it may just have been restarted."""
     hold_off_s: float = 10.0
     forget_after_s: float = 3600.0
     relay_degree: int = 64

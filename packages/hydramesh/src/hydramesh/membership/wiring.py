@@ -192,20 +192,23 @@ class Wiring:
             for node, peer in peers.items()
             if node in alive or peer.effective is not Status.LEFT
         ]
-        away = [node for node in successors(self.node, known) if node not in alive]
-        if not away:
-            return []
-        actions: list[Dial | HangUp] = []
         ring = successors(self.node, known)
-        if ring[0] == away[0]:
+        away = [node for node in ring if node not in alive]
+        left = [n for n, peer in peers.items() if peer.seed and peer.effective is Status.LEFT]
+        actions: list[Dial | HangUp] = []
+        if away and ring[0] == away[0]:
             actions += self._dial(away[0], now)
-        if not alive:
-            for node in away:
-                actions += self._dial(node, now) if is_relay(peers[node]) else []
-        if now >= self._probe_at or not alive:
-            self._probe_at = now + self.settings.probe_every_s / max(len(away), 1)
+        for node in away if not alive else ():
+            actions += self._dial(node, now) if is_relay(peers[node]) else []
+        for node in left:
+            # When it is back it may not be able to dial us, if nobody can.
+            lately = now - peers[node].since < self.settings.left_lately_s
+            actions += self._dial(node, now) if lately else []
+        turns = [*away, *left]
+        if turns and (now >= self._probe_at or not alive):
+            self._probe_at = now + self.settings.probe_every_s / len(turns)
             self._probed += 1
-            actions += self._dial(away[self._probed % len(away)], now)
+            actions += self._dial(turns[self._probed % len(turns)], now)
         return actions
 
     def _drop_dead(

@@ -16,8 +16,9 @@ from typing import Any, Protocol
 
 from blake3 import blake3
 
-from hydramesh.sync.contents import Content, Stored, facts, opened
+from hydramesh.sync.contents import Content, Stored, opened
 from hydramesh.sync.errors import BadMessage, BadName, StoreChanged
+from hydramesh.sync.given import given_of, with_given
 from hydramesh.sync.names import Names
 from hydramesh.sync.replica import Replica
 from hydramesh.sync.versions import Item, Key, conflict_copy, merge_all
@@ -119,7 +120,7 @@ class Collection:
             found = []
             for path in dict.fromkeys(self._touched(shown, last)):
                 stat = shown.stat(self.base + path) if shown.exists(self.base + path) else None
-                item = self._observe(path, stat)
+                item = self._observe(path, stat, shown)
                 if item is not None:
                     found.append(item)
         self._seen = last
@@ -154,10 +155,12 @@ class Collection:
             if shown.exists(path) and shown.stat(path).paths > 1:
                 yield from shown.paths_of(path)
 
-    def _observe(self, path: str, stat: Any) -> Item | None:
+    def _observe(self, path: str, stat: Any, shown: Any) -> Item | None:
         held = self.replica.items.get(path)
         digest = bytes.fromhex(stat.digest) if stat is not None else b""
-        if (held.digest if held is not None else b"") == digest:
+        given = self._given(path, stat, held, shown) if digest else b""
+        known = (held.digest, held.given) if held is not None else (b"", b"")
+        if known == (digest, given):
             self.local.discard(path)
             return held if held is not None and digest and self._arrived(held) else None
         if not digest and path in self.absent:
@@ -169,7 +172,7 @@ class Collection:
             made = self.replica.delete(path, time.time_ns())
         else:
             try:
-                made = self.replica.edit(path, digest, stat.size, stat.mtime_ns)
+                made = self.replica.edit(path, digest, stat.size, stat.mtime_ns, given)
             except BadName:
                 # A name that peers would refuse stays here alone.
                 self.local.add(path)
@@ -179,6 +182,17 @@ class Collection:
         if made is not None:
             self._index(held, made)
         return made
+
+    def _given(self, path: str, stat: Any, held: Item | None, shown: Any) -> bytes:
+        """What was given by hand to a document that is here."""
+        before = held.given if held is not None else b""
+        if self.outside is not None:
+            # Its metadata are those of the file, which has no others.
+            return before if held is not None and held.digest.hex() == stat.digest else b""
+        if not stat.metadata and not before:
+            return b""
+        with shown.get_stream(self.base + path) as source:
+            return given_of(source, path, stat.metadata, before)
 
     def _arrived(self, item: Item) -> bool:
         """Whether a content is here now that was not."""
@@ -232,7 +246,8 @@ class Collection:
             same = now is not None and now.digest == change.digest
             if same and change.path in self.absent:
                 absent.add(change.path)
-            if change.deleted or same:
+            known = now is not None and same and now.given == change.given
+            if change.deleted or known or change.path in absent:
                 continue
             content = self._find(change.digest, batch)
             if content is not None:
@@ -269,7 +284,7 @@ class Collection:
         try:
             with self.documents.transaction(origin=ORIGIN) as together:
                 for item in changed:
-                    self._expect(together, item)
+                    self._expect(together, item, batch)
                 for item in changed:
                     self._write(together, item, batch)
         except NotFound as error:
@@ -288,11 +303,14 @@ class Collection:
         if before and not self.writes and not self._fits(item, before):
             yield Replaced(_aside(item.path, before), b"", before)
 
-    def _expect(self, together: Any, item: Item) -> None:
+    def _expect(self, together: Any, item: Item, batch: _Batch) -> None:
         """The document is still the one that was merged with; else somebody was quicker."""
         at = self.base + item.path
-        digest = bytes.fromhex(together.stat(at).digest) if together.exists(at) else b""
-        if self._fits(item, digest):
+        stat = together.stat(at) if together.exists(at) else None
+        digest = bytes.fromhex(stat.digest) if stat is not None else b""
+        same = stat is None or not self.writes or not batch.shown.exists(at)
+        same = same or (stat is not None and batch.shown.metadata(at) == stat.metadata)
+        if same and self._fits(item, digest):
             return
         if not digest and (item.path in self.absent or not self.writes):
             return
@@ -319,14 +337,16 @@ class Collection:
             if stat is not None:
                 together.delete(at)
             return
-        if stat is not None and stat.digest == item.digest.hex():
+        held = self.replica.items.get(item.path)
+        given = held.given if held is not None else b""
+        if stat is not None and (stat.digest, given) == (item.digest.hex(), item.given):
             return
         if stat is not None and stat.paths > 1:
             # Written through one path, a document changes at all of them.
             together.unbind(at)
         content = batch.wanted[item.digest]
         with opened(content) as source:
-            metadata = facts(content, source, item.path)
+            metadata = with_given(source, item.path, item.given)
             source.seek(0)
             together.write_document(at, source, metadata=metadata, mtime_ns=item.mtime_ns)
         if together.stat(at).digest != item.digest.hex():

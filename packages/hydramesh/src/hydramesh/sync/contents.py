@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
-from streamdb.metadata import describe
-
 
 @dataclass(frozen=True, slots=True)
 class Stored:
@@ -32,11 +30,3 @@ def opened(content: Content) -> Iterator[BinaryIO]:
     file = content.state.get_stream(content.path) if isinstance(content, Stored) else None
     with file if file is not None else content.open("rb") as source:  # type: ignore[union-attr]
         yield source
-
-
-def facts(content: Content, source: BinaryIO, name: str) -> dict[str, Any]:
-    """The metadata of a document that is to have this content: what the other one has, or what the
-    bytes and the name tell."""
-    if isinstance(content, Stored):
-        return dict(content.state.metadata(content.path))
-    return describe(source, name).metadata

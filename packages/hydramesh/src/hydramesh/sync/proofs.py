@@ -1,7 +1,8 @@
 """Who made an edit: each is signed, so that a relay can neither change nor invent one.
 
-A signature covers the collection, the path, the version and the content's digest. The author's key
-comes along with the items; it is the right one if its hash is the author's node id.
+A signature covers the collection, the path, the version, the content's digest and the metadata that
+were given by hand. The author's key comes along with the items; it is the right one if its hash is
+the author's node id.
 """
 
 from __future__ import annotations
@@ -31,9 +32,8 @@ _EDIT = b"hydramesh edit\0"
 
 
 def _statement(collection: str, proof: Proof) -> bytes:
-    packed: bytes = msgpack.packb(
-        (collection, proof.path, proof.version, proof.digest, proof.size, proof.mtime_ns)
-    )
+    said = collection, proof.path, proof.version, proof.digest, proof.size, proof.mtime_ns
+    packed: bytes = msgpack.packb((*said, proof.given) if proof.given else said)
     return _EDIT + packed
 
 
@@ -47,7 +47,8 @@ class Signer:
 
     def __call__(self, item: Item) -> Item:
         """The item as an edit of this node alone."""
-        bare = Proof(self.node, b"", item.path, item.version, item.digest, item.size, item.mtime_ns)
+        said = item.path, item.version, item.digest, item.size, item.mtime_ns, item.given
+        bare = Proof(self.node, b"", *said)
         signature = sign(self.key, _statement(self.collection, bare))
         return replace(item, proofs=(replace(bare, signature=signature),))
 

@@ -70,7 +70,7 @@ class Wanted:
 def fingerprint(item: Item) -> bytes:
     """16 bytes that stand for a path and its version."""
     told = blake3(item.path.encode())
-    told.update(b"\0" + item.digest + repr(item.version).encode())
+    told.update(b"\0" + item.digest + repr(item.version).encode() + item.given)
     return told.digest(length=16)
 
 

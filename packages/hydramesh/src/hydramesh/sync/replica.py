@@ -123,11 +123,13 @@ class Replica:
 
     # -- changing --------------------------------------------------------------------------------
 
-    def edit(self, path: str, digest: bytes, size: int = 0, mtime_ns: int = 0) -> Item:
-        """The user wrote a document here."""
+    def edit(
+        self, path: str, digest: bytes, size: int = 0, mtime_ns: int = 0, given: bytes = b""
+    ) -> Item:
+        """The user wrote a document here, or its metadata."""
         held = self._items.get(check_name(path))
         version = bump(held.version if held is not None else (), self.node)
-        return self._put(self._sign(Item(path, version, digest, size, mtime_ns)))
+        return self._put(self._sign(Item(path, version, digest, size, mtime_ns, given)))
 
     def delete(self, path: str, now_ns: int = 0) -> Item | None:
         """The user deleted a document here, now; None when there was none."""
@@ -147,7 +149,7 @@ class Replica:
         held = self._items.get(old)
         if held is None or held.deleted or old == new:
             return False
-        self.edit(new, held.digest, held.size, held.mtime_ns)
+        self.edit(new, held.digest, held.size, held.mtime_ns, held.given)
         self.delete(old)
         return True
 

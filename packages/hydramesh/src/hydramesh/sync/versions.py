@@ -80,6 +80,7 @@ class Proof:
     digest: bytes
     size: int = 0
     mtime_ns: int = 0
+    given: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,8 @@ class Item:
 
     ``digest`` is the BLAKE3 of the content, b"" when the path was deleted (a tombstone);
     ``mtime_ns`` is told along and decides nothing but between equal contents. Of a tombstone it is
-    the time of the deletion.
+    the time of the deletion. ``given`` is the metadata that somebody gave to it by hand, see
+    :mod:`hydramesh.sync.given`.
     """
 
     path: str
@@ -96,6 +98,7 @@ class Item:
     digest: bytes
     size: int = 0
     mtime_ns: int = 0
+    given: bytes = b""
     proofs: tuple[Proof, ...] = field(default=(), compare=False)
 
     @property
@@ -109,10 +112,10 @@ class Item:
         return self.path, self.version, self.digest
 
     @property
-    def rank(self) -> tuple[bool, bytes, int, int]:
+    def rank(self) -> tuple[bool, bytes, int, int, bytes]:
         """Who wins of two that were made side by side: an edit before a deletion, then the
         greater digest. Any rule would do that all replicas share and no edit can change."""
-        return bool(self.digest), self.digest, self.mtime_ns, self.size
+        return bool(self.digest), self.digest, self.mtime_ns, self.size, self.given
 
 
 def merge(one: Item, other: Item) -> tuple[Item, Item | None]:
@@ -129,6 +132,7 @@ def merge(one: Item, other: Item) -> tuple[Item, Item | None]:
         winner.digest,
         winner.size,
         winner.mtime_ns,
+        winner.given,
     )
     if loser.deleted or loser.digest == winner.digest:
         return kept, None
@@ -137,9 +141,8 @@ def merge(one: Item, other: Item) -> tuple[Item, Item | None]:
 
 def claim(path: str, proof: Proof) -> Item | None:
     """What a proof says about a path: an edit of it, or a conflict copy; None for anything else."""
-    edit = Item(
-        proof.path, proof.version, proof.digest, proof.size, proof.mtime_ns, proofs=(proof,)
-    )
+    said = proof.path, proof.version, proof.digest, proof.size, proof.mtime_ns, proof.given
+    edit = Item(*said, proofs=(proof,))
     if proof.path == path:
         return edit
     copy = conflict_copy(edit) if proof.digest else edit
@@ -171,10 +174,11 @@ def item_of(path: str, proofs: Iterable[Proof]) -> Item:
         version = join(version, each.version)
     winner = heads[0]
     kept = tuple(each.proofs[0] for each in heads[:MAX_PROOFS])
-    return Item(path, version, winner.digest, winner.size, winner.mtime_ns, proofs=kept)
+    what = winner.digest, winner.size, winner.mtime_ns, winner.given
+    return Item(path, version, *what, proofs=kept)
 
 
-def _order(item: Item) -> tuple[tuple[bool, bytes, int, int], str, Vector]:
+def _order(item: Item) -> tuple[tuple[bool, bytes, int, int, bytes], str, Vector]:
     return item.rank, item.proofs[0].author, item.version
 
 
@@ -210,7 +214,8 @@ def conflict_copy(loser: Item) -> Item:
     name = f"{stem} (conflict {mark}){suffix}"
     path = f"{loser.path.rpartition('/')[0]}/{name}" if "/" in loser.path else name
     version = ((f"~{mark}", 1),)
-    return Item(path, version, loser.digest, loser.size, loser.mtime_ns, proofs=loser.proofs[:1])
+    said = loser.digest, loser.size, loser.mtime_ns, loser.given
+    return Item(path, version, *said, proofs=loser.proofs[:1])
 
 
 class Held(Protocol):
