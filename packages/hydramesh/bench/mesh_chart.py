@@ -12,7 +12,7 @@ _COLOURS = {
     "rsync": "#e8862b", "Syncthing": "#2ca02c",
 }  # fmt: skip
 _LINE, _LEFT, _RIGHT, _TOP, _WIDTH = 34, 320, 40, 92, 960
-_LEAST, _MOST = 0.1, 10.0
+_LEAST, _MOST = 0.02, 50.0
 _SCALE = 2
 
 
@@ -29,7 +29,7 @@ def ahead(row: Mapping[str, Any]) -> float:
 def position(ratio: float) -> float:
     """Where a ratio lies between the left (0) and the right (1) end of the scale.
 
-    >>> position(0.1), position(10)
+    >>> position(0.02), position(50)
     (0.0, 1.0)
     """
     inside = min(max(ratio, _LEAST), _MOST)
@@ -70,7 +70,7 @@ def draw(every: Sequence[Mapping[str, Any]], path: Path) -> None:
         text(at + 18, 72, name)
         at += 40 + 8 * len(name)
     bottom = _TOP + _LINE * len(cases)
-    for ratio in (0.1, 0.5, 1, 2, 10):
+    for ratio in (0.02, 0.1, 0.5, 1, 2, 10, 50):
         bold = ratio == 1
         line(x_of(ratio), _TOP, x_of(ratio), bottom, "#222" if bold else "#ccc", 1.5 if bold else 1)
         text(x_of(ratio), bottom + 14, f"{ratio:g}", anchor="mm")

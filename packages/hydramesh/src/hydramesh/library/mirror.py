@@ -23,7 +23,7 @@ from hydramesh.sync.versions import Item, conflict_copy
 from streamdb import StreamDB, StreamDBError
 from streamdb.importing import Selection, SourceChanged, Work
 from streamdb.transaction import Transaction
-from streamdb.watching import Happened, Watcher
+from streamdb.watching import Happened, Settling, Watcher
 
 log = logging.getLogger("hydramesh")
 
@@ -32,6 +32,9 @@ ASIDE = ".hydramesh-aside"
 _AGAIN_S = 15.0
 _PATIENCE_S = 10.0
 _NOTE = "mirror"
+_FLUSH_EVERY_S = 0.5
+#: Sooner than where nobody waits at the other end.
+_SETTLING = Settling(quiet_s=2.0, closed_s=0.2, gone_s=1.0)
 
 
 class _Guarded(StreamDB):
@@ -62,6 +65,28 @@ class _Guarded(StreamDB):
 
             together.delete = careful  # type: ignore[method-assign]
             yield together
+
+
+@contextlib.contextmanager
+def _flushed(db: StreamDB) -> Iterator[None]:
+    """While a folder is imported: what is there of it can be sent while the rest is taken in."""
+    done = threading.Event()
+
+    def flush() -> None:
+        while not done.wait(_FLUSH_EVERY_S):
+            try:
+                db.flush()
+            except (StreamDBError, OSError):
+                # The import meets the same, and tells it.
+                return
+
+    thread = threading.Thread(target=flush, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 class Mirror:
@@ -131,8 +156,9 @@ class Mirror:
         with _Guarded.open(self._documents.path, durability="bulk", create=False) as db:
             assert isinstance(db, _Guarded)
             db.spared = self.unsettled
-            watcher = self._watcher = Watcher(db, work, tell=self._tell)
-            watcher.prepare()
+            watcher = self._watcher = Watcher(db, work, tell=self._tell, settling=_SETTLING)
+            with _flushed(db):
+                watcher.prepare()
             self.problem = ""
             if not self._ended.is_set():
                 watcher.run()

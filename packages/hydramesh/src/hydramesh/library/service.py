@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from hydramesh.errors import HydraMeshError, PeerStalled
 from hydramesh.identity.names import is_node_id
+from hydramesh.library import bundles
 from hydramesh.library.catalogue import Catalogue, Entry
 from hydramesh.library.door import Door
 from hydramesh.library.following import Follower
@@ -27,6 +28,7 @@ from hydramesh.wire import (
     MAX_MESSAGE_BYTES,
     Head,
     pack_head,
+    pack_parts,
     pack_piece,
     unpack_head,
     unpack_parts,
@@ -269,6 +271,16 @@ class Library:
         topic = self._topic(f"blob/{peer}/{digest.hex()}")
         request = self.door.request(topic, pack_piece(collection, index))
         return await self._query(topic, request, PIECE)
+
+    async def contents(self, peer: str, collection: str, digests: list[bytes]) -> tuple[bytes, ...]:
+        """Short contents, the first of those asked for; b"" for one that is not there.
+
+        Their digests are for the caller to check.
+        """
+        topic = self._topic(f"sync/{peer}/{collection}/contents")
+        request = self.door.request(topic, pack_parts(digests))
+        limit = bundles.MOST_BYTES + bundles.SHORT + _SEALED_BYTES
+        return unpack_parts(await self._query(topic, request, limit), len(digests))
 
     async def pieces(self, peer: str, collection: str, digest: bytes) -> tuple[bytes, ...]:
         """The digests of all pieces of a content, as a peer says."""
