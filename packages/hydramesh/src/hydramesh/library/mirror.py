@@ -41,6 +41,12 @@ class _Guarded(StreamDB):
     """The importer's handle: it leaves alone what peers changed and the files do not show yet."""
 
     spared: dict[str, Replaced]
+    flushed: Callable[[], None]
+
+    def flush(self) -> None:
+        """As in the store; then others can see it, and are told so."""
+        super().flush()
+        self.flushed()
 
     def write_document(self, path: Any, data: Any, **rest: Any) -> Any:
         """As in the store, but for a spared path: then the file is looked at again later."""
@@ -65,6 +71,10 @@ class _Guarded(StreamDB):
 
             together.delete = careful  # type: ignore[method-assign]
             yield together
+
+
+def _nothing() -> None:
+    pass
 
 
 @contextlib.contextmanager
@@ -107,6 +117,8 @@ class Mirror:
     ) -> None:
         self.folder = folder
         self.problem = ""
+        #: Called from the thread of this mirror when what it imported can be seen.
+        self.changed: Callable[[], object] = _nothing
         self.unsettled: dict[str, Replaced] = {}
         self._documents = documents
         self._keep, self._recall = keep, recall
@@ -155,13 +167,18 @@ class Mirror:
         work = Work(self.folder, selection=chosen, delete=True)
         with _Guarded.open(self._documents.path, durability="bulk", create=False) as db:
             assert isinstance(db, _Guarded)
-            db.spared = self.unsettled
+            db.spared, db.flushed = self.unsettled, self._flushed
             watcher = self._watcher = Watcher(db, work, tell=self._tell, settling=_SETTLING)
             with _flushed(db):
                 watcher.prepare()
             self.problem = ""
             if not self._ended.is_set():
                 watcher.run()
+
+    def _flushed(self) -> None:
+        # The event loop may have ended while an import went on.
+        with contextlib.suppress(RuntimeError):
+            self.changed()
 
     def _tell(self, happened: Happened) -> None:
         if happened.kind == "failed":

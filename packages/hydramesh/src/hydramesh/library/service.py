@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import time
 from collections.abc import Coroutine
@@ -136,6 +137,9 @@ class Library:
         follower = Follower(shelf, self.puller, self)
         follower.paused = self.is_paused(entry.collection)
         self.followers[entry.collection] = follower
+        if shelf.mirror is not None:
+            loop = asyncio.get_running_loop()
+            shelf.mirror.changed = functools.partial(loop.call_soon_threadsafe, follower.poke)
         self._runs[entry.collection] = asyncio.get_running_loop().create_task(_go_on(follower))
         self._dirty.add(entry.collection)
         return True
