@@ -1,66 +1,43 @@
 #!/usr/bin/env python3
-"""Measure HydraMesh beside asyncio UDP, grpc.aio and TCP with sendfile, interleaved, in one run.
+"""Measure HydraMesh beside its peers, interleaved, in one run: messages, throughput, libraries.
 
     .venv/bin/python packages/hydramesh/bench/mesh.py --quick
-    .venv/bin/python packages/hydramesh/bench/mesh.py --json FILE --chart FILE.png
+    .venv/bin/python packages/hydramesh/bench/mesh.py --json FILE --write-docs
+    .venv/bin/python packages/hydramesh/bench/mesh.py --from FILE FILE2 --write-docs
 
 Everything runs on loopback, each side in a process of its own. HydraMesh is two real daemons with
-mutual TLS and its switchboard in between; the others have no encryption. Times are those of the
-daemon itself, so what the command line adds is left out.
+mutual TLS and its switchboard in between.
 
-Exit codes: 0 all targets reached, 1 a target missed, 2 usage.
+- ``line``: round trips and throughput beside asyncio UDP, grpc.aio and TCP with sendfile, none of
+  them encrypted. Times are those of the daemon itself: what the command line adds is left out.
+- ``sync``: libraries kept equal, beside rsync (daemon mode: not encrypted) and Syncthing (mutual
+  TLS).
+
+Exit codes: 0 all targets reached, 1 a target missed, 2 usage, 3 a program to compare with is
+missing, 4 a contender failed.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import platform
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import mesh_ours
 import mesh_peers
+import mesh_report
+import mesh_sync
+import mesh_syncers
+from mesh_case import OURS, Case, Limit
 
-OURS = "hydramesh"
-Run = Callable[[], dict[str, float]]
-
-
-@dataclass(frozen=True)
-class Case:
-    """One comparison: in each round every contender runs once, in turn.
-
-    ``figure`` is the key of a run's result that is compared; ``better`` says which way. A target
-    bounds the ratio of our median to that of a contender.
-    """
-
-    name: str
-    text: str
-    unit: str
-    figure: str
-    better: str
-    contenders: dict[str, Run]
-    targets: dict[str, float]
-
-    def missed(self, against: str, ratio: float) -> str:
-        """A sentence if our figure is worse than the target allows."""
-        target = self.targets.get(against)
-        if target is None or (ratio <= target if self.better == "less" else ratio >= target):
-            return ""
-        sign = "at most" if self.better == "less" else "at least"
-        return f"{self.text}: {ratio} of {against}, the target is {sign} {target}"
-
-
-@dataclass
-class Figures:
-    """What the runs of one case gave, by contender."""
-
-    runs: dict[str, list[dict[str, float]]] = field(default_factory=dict)
+GROUPS = ("line", "sync")
+_ROOT = Path(__file__).resolve().parents[3]
+DOCS = _ROOT / "docs/explanation/hydramesh-benchmarks.md"
 
 
 def _spread(took_s: list[float]) -> dict[str, float]:
@@ -69,12 +46,8 @@ def _spread(took_s: list[float]) -> dict[str, float]:
 
 
 @contextmanager
-def cases(count: int, chunks: int) -> Iterator[list[Case]]:
-    """The cases, with everything that they need running.
-
-    The comparison of synchronisation with rsync and Syncthing becomes one more ``Case`` here, with
-    its contenders in a file of their own beside ``mesh_peers.py``.
-    """
+def line_cases(count: int, chunks: int) -> Iterator[list[Case]]:
+    """Messages and throughput, with everything that they need running."""
     with ExitStack() as stack:
         udp, rpc, tcp = (
             stack.enter_context(mesh_peers.server(name)) for name in ("udp", "grpc", "tcp")
@@ -112,87 +85,107 @@ def cases(count: int, chunks: int) -> Iterator[list[Case]]:
                     },
                 },
                 {"TCP sendfile": 0.5},
+                (Limit("mb_per_s", at_least=100.0),),
             ),
         ]  # fmt: skip
 
 
-def measure(count: int, chunks: int, rounds: int) -> dict[str, Any]:
-    """All figures: medians over the rounds, and ratios to ours."""
-    with cases(count, chunks) as todo:
-        found = {case.name: Figures({name: [] for name in case.contenders}) for case in todo}
+def measure(chosen: argparse.Namespace, group: str) -> dict[str, Any]:
+    """All figures of one group of cases: medians over the rounds, and ratios to ours."""
+    quick = chosen.quick
+    if group == "line":
+        count, chunks, rounds = (100, 64, 3) if quick else (500, 512, 7)
+        about = f"{count} round trips, {chunks} MiB of chunks"
+        opened = line_cases(count, chunks)
+    else:
+        sizes, rounds = (mesh_sync.QUICK, 1) if quick else (mesh_sync.Sizes(), 3)
+        about = "; ".join(mesh_report.NOTES_SYNC)
+        opened = mesh_sync.cases(sizes, chosen.without)
+    rounds = chosen.rounds or rounds
+    with opened as todo:
+        found: dict[str, dict[str, list[dict[str, float]]]] = {
+            case.name: {name: [] for name in case.contenders} for case in todo
+        }
         for turn in range(rounds + 1):
             for case in todo:
                 for name, run in case.contenders.items():
                     figures = run()
                     if turn:  # the first round warms up
-                        found[case.name].runs[name].append(figures)
-                    sys.stderr.write(f"round {turn}, {case.name}, {name}: {figures}\n")
-        rows = [row for case in todo for row in _rows(case, found[case.name])]
-        missed = [
-            case.missed(row["contender"], row["ours_by_theirs"])
-            for case in todo
-            for row in rows
-            if row["case"] == case.name
-        ]
+                        found[case.name][name].append(figures)
+                    told = mesh_report.words(figures)
+                    sys.stderr.write(f"round {turn}, {case.name}, {name}: {told}\n")
+        rows = {case.name: case.rows(found[case.name]) for case in todo}
     return {
-        "machine": f"{platform.machine()}, Python {platform.python_version()}",
+        "group": group,
+        "machine": mesh_report.machine(),
         "rounds": rounds,
-        "round_trips": count,
-        "chunks": chunks,
-        "rows": rows,
-        "missed": [sentence for sentence in missed if sentence],
+        "options": " --quick" if quick else "",
+        "about": about,
+        "rows": [row for case in todo for row in rows[case.name]],
+        "targets": sum(len(case.targets) + len(case.limits) for case in todo),
+        "missed": [sentence for case in todo for sentence in case.missed(rows[case.name])],
     }
 
 
-def _rows(case: Case, figures: Figures) -> list[dict[str, Any]]:
-    medians = {
-        name: {key: median(run[key] for run in runs) for key in runs[0]}
-        for name, runs in figures.runs.items()
-    }
-    ours = medians[OURS][case.figure]
-    return [
-        {
-            "case": case.name,
-            "text": case.text,
-            "unit": case.unit,
-            "better": case.better,
-            "contender": name,
-            "figures": {key: round(value, 4) for key, value in told.items()},
-            "ours_by_theirs": round(ours / told[case.figure], 3),
-        }
-        for name, told in medians.items()
-    ]
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="small trees and few rounds: minutes")
+    parser.add_argument("--only", choices=GROUPS, help="one group of cases")
+    parser.add_argument("--without", action="append", default=[], choices=list(mesh_syncers.TOOLS),
+                        help="leave a contender out")  # fmt: skip
+    parser.add_argument("--rounds", type=int, metavar="N", help="after one that warms up")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
+    parser.add_argument("--chart", type=Path, metavar="FILE.png", help="draw the ratios")
+    parser.add_argument("--write-docs", action="store_true",
+                        help=f"renew table and chart of {DOCS.relative_to(_ROOT)}")  # fmt: skip
+    parser.add_argument("--from", dest="source", type=Path, nargs="+", metavar="FILE",
+                        help="measure nothing: take the figures of earlier runs")  # fmt: skip
+    return parser.parse_args()
+
+
+def _figures(chosen: argparse.Namespace) -> list[dict[str, Any]]:
+    if chosen.source:
+        told = [json.loads(path.read_text(encoding="utf-8")) for path in chosen.source]
+        return [group for each in told for group in each["groups"]]
+    groups = [chosen.only] if chosen.only else list(GROUPS)
+    if "sync" in groups:
+        for name in chosen.without:
+            print(f"left out, as you asked: {name}")
+    return [measure(chosen, group) for group in groups]
+
+
+def _write(chosen: argparse.Namespace, groups: list[dict[str, Any]]) -> None:
+    if chosen.json:
+        told = json.dumps({"groups": groups}, indent=2)
+        chosen.json.write_text(f"{told}\n", encoding="utf-8")
+    charts = [chosen.chart] if chosen.chart else []
+    if chosen.write_docs:
+        charts.append(DOCS.with_suffix(".png"))
+        text = DOCS.read_text(encoding="utf-8")
+        DOCS.write_text(mesh_report.with_section(text, mesh_report.section(groups)), "utf-8")
+    for path in charts:
+        from mesh_chart import draw
+
+        draw([row for group in groups for row in group["rows"]], path)
 
 
 def main() -> int:
     """Print the rows."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="3 rounds of 100 and 64 MiB")
-    parser.add_argument("--rounds", type=int, metavar="N", help="default: 7")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
-    parser.add_argument("--chart", type=Path, metavar="FILE.png", help="draw the ratios")
-    parser.add_argument("--from", dest="source", type=Path, metavar="FILE", help="measure nothing")
-    chosen = parser.parse_args()
-    if chosen.source:
-        found = json.loads(chosen.source.read_text(encoding="utf-8"))
-    else:
-        count, chunks, rounds = (100, 64, 3) if chosen.quick else (500, 512, 7)
-        found = measure(count, chunks, chosen.rounds or rounds)
-    if chosen.json:
-        chosen.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    if chosen.chart:
-        from mesh_chart import draw
-
-        draw(found, chosen.chart)
-    for row in found["rows"]:
-        told = ", ".join(f"{key} {value:g}" for key, value in row["figures"].items())
-        print(
-            f"{row['case']:<6} {row['contender']:<14} {told} ({row['unit']});"
-            f" ours by theirs {row['ours_by_theirs']:g}"
-        )
-    for sentence in found["missed"]:
-        print(f"missed: {sentence}")
-    return 1 if found["missed"] else 0
+    chosen = _arguments()
+    if not chosen.source and chosen.only != "line":
+        lacking = mesh_syncers.missing(chosen.without)
+        for sentence in lacking:
+            sys.stderr.write(f"ToolMissing: {sentence}\n")
+        if lacking:
+            return 3
+    try:
+        groups = _figures(chosen)
+    except (mesh_sync.NotEqual, mesh_syncers.ContenderFailed) as error:
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        return 4
+    _write(chosen, groups)
+    sys.stdout.write(mesh_report.text(groups))
+    return 1 if any(group["missed"] for group in groups) else 0
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from typing import Any
 
 import grpc
 
-from hydramesh.v1 import control_pb2, control_pb2_grpc, mesh_pb2, mesh_pb2_grpc
+from hydramesh.v1 import control_pb2, control_pb2_grpc, library_pb2_grpc, mesh_pb2, mesh_pb2_grpc
 
 PATIENCE_S = 60.0
 
@@ -28,9 +28,9 @@ class Daemon:
         self.folder, self.name = folder / name, name
         self.folder.mkdir()
         with socket.create_server(("127.0.0.1", 0)) as probe:
-            port = probe.getsockname()[1]
+            self.port: int = probe.getsockname()[1]
         config = self.folder / "config.json"
-        config.write_text(json.dumps({"host": "127.0.0.1", "port": port, "node-id": name}))
+        config.write_text(json.dumps({"host": "127.0.0.1", "port": self.port, "node-id": name}))
         argv = ["hydrameshd", "--state", str(self.folder / "s"), "--config", str(config)]
         program = f"import sys; from hydramesh.daemon import main; sys.argv = {argv!r}; main()"
         log = (self.folder / "log").open("wb")
@@ -42,6 +42,11 @@ class Daemon:
         """Ask it; waits for it to come up."""
         stub: Any = control_pb2_grpc.ControlStub(self.channel)  # type: ignore[no-untyped-call]
         return getattr(stub, method)(request, timeout=PATIENCE_S, wait_for_ready=True)
+
+    def library(self, method: str, request: Any) -> Any:
+        """Ask it about collections."""
+        stub: Any = library_pb2_grpc.LibraryStub(self.channel)  # type: ignore[no-untyped-call]
+        return getattr(stub, method)(request, timeout=PATIENCE_S)
 
     def benchmark(self, node: str, count: int, chunks: int) -> mesh_pb2.BenchmarkResult:
         """Measure the way to another."""

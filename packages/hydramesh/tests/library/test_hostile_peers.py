@@ -18,7 +18,7 @@ from hydramesh.library.serving import Server
 from hydramesh.sync.pulls import PIECE
 from hydramesh.sync.versions import Item
 from hydramesh.v1 import library_pb2 as pb
-from hydramesh.wire import pack_parts, pack_piece, pack_since
+from hydramesh.wire import pack_parts, pack_piece, pack_since, unpack_parts
 
 pytestmark = pytest.mark.slow
 LONG = functools.partial(pytest.param, marks=pytest.mark.torture)
@@ -97,6 +97,36 @@ def test_contents_come_from_who_is_honest(root, what):
             lambda: has(follow, kick=short) and (what == "absent" or has(follow, take=data))
         )
         assert asked or what == "absent"
+        assert follow.check().ok
+
+    play(work, root, "anna", "mallory", "bert")
+
+
+@pytest.mark.parametrize("what", ["false", *map(LONG, ("none", "cut", "garbage", "too long"))])
+def test_short_contents_come_from_who_is_honest(root, what):
+    """They are asked for many at once; what one answer lacks or says wrong harms no other."""
+    wanted = {f"s{number}": os.urandom(3000 + number) for number in range(150)}
+
+    async def work(anna, mallory, bert):
+        await anna.share("drums", **wanted)
+        copy = await mallory.follow("drums")
+        await until(lambda: has(copy, **wanted))
+
+        async def reply(topic, request):
+            raw = await HONEST(mallory.library.server, topic, request)
+            parts = unpack_parts(raw, 64)
+            return {
+                "false": pack_parts([os.urandom(len(part)) for part in parts]),
+                "none": pack_parts([b""] * len(parts)),
+                "cut": pack_parts(parts[:1]),
+                "garbage": os.urandom(len(raw)),
+                "too long": pack_parts([*parts, *([b"x"] * 100)]),
+            }[what]
+
+        asked = lie(mallory, "contents", reply)
+        follow = await bert.follow("drums")
+        await until(lambda: has(follow, **wanted))
+        assert asked
         assert follow.check().ok
 
     play(work, root, "anna", "mallory", "bert")

@@ -116,3 +116,19 @@ def test_nobody_is_blamed_for_what_is_put_back_and_who_lied_waits():
     planner.drop(fetch.digest)
     assert planner.left == 0
     assert not planner.arrived("a", fetch.digest, 0, data[0])
+
+
+def test_short_contents_take_little_of_a_window():
+    planner = Planner()
+    fetches = [Fetch.of(bytes([at]) * 32, 5, [bytes([at]) * 32]) for at in range(1, 201)]
+    for fetch in fetches:
+        planner.add(fetch)
+        planner.offers("a", [fetch.digest])
+    assert len(planner.plan(0.0)) == 200
+    long, _ = _fetch(WINDOW * PIECE)
+    planner.add(long)
+    planner.offers("a", [long.digest])
+    assert planner.plan(0.0) == []
+    for fetch in fetches:
+        planner.put_back("a", fetch.digest, 0, absent=True)
+    assert [pull.index for pull in planner.plan(0.0)] == [*range(WINDOW)]

@@ -52,3 +52,12 @@ def test_what_waits_moves_with_its_folder():
     pending.touch("x", 0.0)
     pending.clear()
     assert pending.take(99.0) == []
+
+
+def test_what_is_gone_waits_longer_unless_it_is_said_otherwise():
+    pending = Pending(RULES)
+    pending.depart("kick.wav", 10.0)
+    assert pending.next_due() == 14.0
+    pending = Pending(Settling(quiet_s=2.0, closed_s=0.5, gone_s=1.0))
+    pending.depart("kick.wav", 10.0)
+    assert pending.take(11.0) == ["kick.wav"]

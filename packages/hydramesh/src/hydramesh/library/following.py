@@ -50,6 +50,7 @@ MAX_PENDING = 200_000
 _SETTLED_S = 3.0
 _CHANGED_S = 0.05
 _STORE_AGAIN_S = 5.0
+_GATHER_S = 0.2
 _FRAME_RANGES = 128
 _WANTS_AT_ONCE = 64
 _EMPTY = blake3(b"").digest()
@@ -103,6 +104,8 @@ class Follower:
         self._kept = b""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._due: dict[Key, None] = {}
+        self._due_since = 0.0
+        self._news = False
         self._busy: dict[str, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
         self._changed_at = time.monotonic()
@@ -119,6 +122,8 @@ class Follower:
 
     def arrived(self, digest: bytes) -> None:
         """A content is here that some items wait for."""
+        if not self._due:
+            self._due_since = time.monotonic()
         for key in self._waits.get(digest, ()):
             self._due[key] = None
         if digest in self._opening:
@@ -154,7 +159,7 @@ class Follower:
             while True:
                 await self._round()
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(LOOK_EVERY_S):
+                    async with asyncio.timeout(_GATHER_S if self._due else LOOK_EVERY_S):
                         await self._wake.wait()
                 self._wake.clear()
         finally:
@@ -170,7 +175,8 @@ class Follower:
             if await self.shelf.run(self.shelf.scan):
                 self._note_change()
             if not self.paused:
-                await self._apply_due()
+                if self._is_ripe(now):
+                    await self._apply_due()
                 self._visit(now)
             if not self.pending:
                 await self.shelf.run(self._remember)
@@ -337,6 +343,7 @@ class Follower:
         self.pending[item.key] = item
         self._at.setdefault(item.path, set()).add(item.key)
         self._due[item.key] = None
+        self._news = True
 
     def _drop(self, key: Key) -> None:
         """An item is in the replica, or is of no use any more."""
@@ -348,7 +355,13 @@ class Follower:
             self._at.pop(key[0], None)
         self._release(key)
 
+    def _is_ripe(self, now: float) -> bool:
+        """Whether what is due is worth a transaction: many, or all, or some for a while."""
+        many = len(self._due) >= BATCH_ITEMS or len(self._due) == len(self.pending)
+        return bool(self._due) and (self._news or many or now - self._due_since >= _GATHER_S)
+
     async def _apply_due(self) -> None:
+        self._news = False
         while self._due and not self.paused:
             batch = self._next_batch()
             try:
@@ -398,10 +411,10 @@ class Follower:
     def _content(self, digest: bytes) -> Content | None:
         if digest == _EMPTY:
             return b""
-        path = self.puller.content(digest)
-        if path is not None and path.exists():
-            return path
-        if path is not None and self._loop is not None:
+        held = self.puller.content(digest)
+        if isinstance(held, bytes) or (held is not None and held.exists()):
+            return held
+        if held is not None and self._loop is not None:
             self._loop.call_soon_threadsafe(self.puller.lost, digest)
         return self._around.elsewhere(digest, self.collection)
 

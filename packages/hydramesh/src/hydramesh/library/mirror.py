@@ -25,7 +25,7 @@ from hydramesh.sync.versions import Item, conflict_copy
 from streamdb import StreamDB, StreamDBError
 from streamdb.importing import Selection, SourceChanged, Work
 from streamdb.transaction import Transaction
-from streamdb.watching import Happened, Watcher
+from streamdb.watching import Happened, Settling, Watcher
 
 log = logging.getLogger("hydramesh")
 
@@ -34,12 +34,21 @@ ASIDE = ".hydramesh-aside"
 _AGAIN_S = 15.0
 _PATIENCE_S = 10.0
 _NOTE = "mirror"
+_FLUSH_EVERY_S = 0.5
+#: Sooner than where nobody waits at the other end.
+_SETTLING = Settling(quiet_s=2.0, closed_s=0.2, gone_s=1.0)
 
 
 class _Guarded(StreamDB):
     """The importer's handle: it leaves alone what peers changed and the files do not show yet."""
 
     spared: dict[str, Replaced]
+    flushed: Callable[[], None]
+
+    def flush(self) -> None:
+        """As in the store; then others can see it, and are told so."""
+        super().flush()
+        self.flushed()
 
     def write_document(self, path: Any, data: Any, **rest: Any) -> Any:
         """As in the store, but for a spared path: then the file is looked at again later."""
@@ -66,6 +75,32 @@ class _Guarded(StreamDB):
             yield together
 
 
+def _nothing() -> None:
+    pass
+
+
+@contextlib.contextmanager
+def _flushed(db: StreamDB) -> Iterator[None]:
+    """While a folder is imported: what is there of it can be sent while the rest is taken in."""
+    done = threading.Event()
+
+    def flush() -> None:
+        while not done.wait(_FLUSH_EVERY_S):
+            try:
+                db.flush()
+            except (StreamDBError, OSError):
+                # The import meets the same, and tells it.
+                return
+
+    thread = threading.Thread(target=flush, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
 class Mirror:
     """Keeps one folder. ``intend`` and ``settle`` are called by the collection, in its thread.
 
@@ -84,6 +119,8 @@ class Mirror:
     ) -> None:
         self.folder = folder
         self.problem = ""
+        #: Called from the thread of this mirror when what it imported can be seen.
+        self.changed: Callable[[], object] = _nothing
         self.unsettled: dict[str, Replaced] = {}
         self._documents = documents
         self._keep, self._recall = keep, recall
@@ -133,12 +170,18 @@ class Mirror:
         wait_for_turn(self._documents)
         with _Guarded.open(self._documents.path, durability="bulk", create=False) as db:
             assert isinstance(db, _Guarded)
-            db.spared = self.unsettled
-            watcher = self._watcher = Watcher(db, work, tell=self._tell)
-            watcher.prepare()
+            db.spared, db.flushed = self.unsettled, self._flushed
+            watcher = self._watcher = Watcher(db, work, tell=self._tell, settling=_SETTLING)
+            with _flushed(db):
+                watcher.prepare()
             self.problem = ""
             if not self._ended.is_set():
                 watcher.run()
+
+    def _flushed(self) -> None:
+        # The event loop may have ended while an import went on.
+        with contextlib.suppress(RuntimeError):
+            self.changed()
 
     def _tell(self, happened: Happened) -> None:
         if happened.kind == "failed":

@@ -7,22 +7,24 @@ import contextlib
 import heapq
 import logging
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from hydramesh.errors import HydraMeshError, PeerRefused, PeerStalled, StorageFailure
+from hydramesh.library.bundles import bundled, is_short
 from hydramesh.library.limits import Bucket
 from hydramesh.library.partial import Partials
+from hydramesh.library.wanted import Line, Want
 from hydramesh.sync.errors import BadMessage
 from hydramesh.sync.pulls import PIECE, Fetch, Planner, Pull
 
 log = logging.getLogger("hydramesh")
 
-MOST_AT_ONCE = 48
+MOST_AT_ONCE = 192
+_LISTS_AT_ONCE = 16
+MOST_SHORT = 512
 _AGAIN_S = 2.0
 _DISK_AGAIN_S = 15.0
 _NOTE_EVERY_S = 1.0
@@ -41,16 +43,8 @@ class Peers(Protocol):
     async def pieces(self, peer: str, collection: str, digest: bytes) -> tuple[bytes, ...]:
         """The digests of all pieces of a content."""
 
-
-@dataclass(slots=True)
-class Want:
-    """A content that collections wait for; ``lacking`` peers said that they have it not."""
-
-    digest: bytes
-    size: int
-    collections: set[str] = field(default_factory=set)
-    sources: dict[str, str] = field(default_factory=dict)
-    lacking: dict[str, float] = field(default_factory=dict)
+    async def contents(self, peer: str, collection: str, digests: list[bytes]) -> tuple[bytes, ...]:
+        """Short contents, the first of those asked for; b"" for one that is not there."""
 
 
 class Puller:
@@ -74,19 +68,19 @@ class Puller:
         self.planner = Planner()
         self.bucket = Bucket(0)
         self.wants: dict[bytes, Want] = {}
-        self.ready: dict[bytes, Path] = {}
+        self.ready: dict[bytes, Path | bytes] = {}
         self.problem = ""
         self.received = 0
         self._peers, self._arrived, self._sources = peers, arrived, sources
         self._fetches: dict[bytes, Fetch] = {}
-        self._queue: deque[bytes] = deque()
+        self._long, self._short = Line(MOST_AT_ONCE), Line(MOST_SHORT)
         self._later: list[tuple[float, bytes]] = []
-        self._active: set[bytes] = set()
         self._left: dict[str, int] = {}
         self._writing: dict[bytes, int] = {}
         self._noted: dict[bytes, float] = {}
         self._forgive: dict[str, float] = {}
         self._wake = asyncio.Event()
+        self._room = asyncio.Semaphore(_LISTS_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="library-pull")
 
@@ -97,7 +91,7 @@ class Puller:
         held = self.wants.get(digest)
         if held is None:
             held = self.wants[digest] = Want(digest, size)
-            self._queue.append(digest)
+            self._line(held).queue.append(digest)
         if collection not in held.collections:
             held.collections.add(collection)
             self._left[collection] = self._left.get(collection, 0) + size
@@ -113,8 +107,10 @@ class Puller:
         held.collections.discard(collection)
         self._left[collection] -= held.size
         if not held.collections:
+            in_memory = isinstance(self.ready.get(digest), bytes)
             self._forget(digest)
-            self._discard(digest)
+            if not in_memory:
+                self._discard(digest)
             self._wake.set()
 
     def leave(self, collection: str) -> None:
@@ -125,7 +121,7 @@ class Puller:
     def left(self, collection: str) -> int:
         """The bytes that a collection still waits for."""
         here = 0
-        for digest in self._active:
+        for digest in (*self._long.active, *self._short.active):
             want = self.wants.get(digest)
             if want is None or collection not in want.collections:
                 continue
@@ -136,15 +132,16 @@ class Puller:
                 here += sum(fetch.length(at) for at in fetch.here)
         return max(0, self._left.get(collection, 0) - here)
 
-    def content(self, digest: bytes) -> Path | None:
+    def content(self, digest: bytes) -> Path | bytes | None:
         """A content that is whole."""
         return self.ready.get(digest)
 
     def lost(self, digest: bytes) -> None:
         """A content that was whole is not there any more: fetch it again."""
-        if self.ready.pop(digest, None) is not None:
-            self._active.discard(digest)
-            self._queue.append(digest)
+        want = self.wants.get(digest)
+        if self.ready.pop(digest, None) is not None and want is not None:
+            self._end_turn(digest)
+            self._line(want).queue.append(digest)
             self._wake.set()
 
     def poke(self) -> None:
@@ -178,25 +175,47 @@ class Puller:
         for digest in self.planner.stuck():
             self._give_up(digest, now)
         while self._later and self._later[0][0] <= now:
-            self._queue.append(heapq.heappop(self._later)[1])
-        while self._queue and len(self._active) < MOST_AT_ONCE:
-            want = self.wants.get(self._queue.popleft())
-            if want is not None and want.digest not in self._active:
-                self._active.add(want.digest)
-                self._start(self._begin(want))
+            want = self.wants.get(heapq.heappop(self._later)[1])
+            if want is not None:
+                self._line(want).queue.append(want.digest)
+        for line in (self._long, self._short):
+            while line.queue and len(line.active) < line.most:
+                want = self.wants.get(line.queue.popleft())
+                if want is not None and want.digest not in line.active:
+                    line.active.add(want.digest)
+                    self._start(self._begin(want))
         delay = self.bucket.delay(now)
         if delay > 0:
             return min(delay, 1.0)
-        for pull in self.planner.plan(now):
-            self.bucket.spend(pull.length, now)
-            self._start(self._pull(pull))
+        self._ask_for(self.planner.plan(now), now)
         return 1.0
+
+    def _ask_for(self, pulls: list[Pull], now: float) -> None:
+        together: dict[tuple[str, str], list[Pull]] = {}
+        for pull in pulls:
+            self.bucket.spend(pull.length, now)
+            want = self.wants.get(pull.digest)
+            if want is not None and is_short(want.size) and pull.peer in want.sources:
+                place = pull.peer, want.sources[pull.peer]
+                together.setdefault(place, []).append(pull)
+            else:
+                self._start(self._pull(pull))
+        for (peer, collection), short in together.items():
+            for bundle in bundled(short):
+                self._start(self._pull_bundle(peer, collection, bundle))
+
+    def _line(self, want: Want) -> Line:
+        return self._short if is_short(want.size) else self._long
+
+    def _end_turn(self, digest: bytes) -> None:
+        self._long.active.discard(digest)
+        self._short.active.discard(digest)
 
     def _give_up(self, digest: bytes, now: float, after: float = _AGAIN_S) -> None:
         """Nobody is left to ask: begin again later, perhaps with others."""
         self.planner.drop(digest)
         fetch = self._fetches.pop(digest, None)
-        self._active.discard(digest)
+        self._end_turn(digest)
         if fetch is not None and fetch.here and not fetch.done:
             self._threads.submit(self._keep, fetch)
         if digest in self.wants:
@@ -211,13 +230,15 @@ class Puller:
         self.planner.drop(digest)
         self._fetches.pop(digest, None)
         self._noted.pop(digest, None)
-        self._active.discard(digest)
+        self._end_turn(digest)
         self.wants.pop(digest, None)
         self.ready.pop(digest, None)
 
     async def _begin(self, want: Want) -> None:
         try:
-            path = await self._in_thread(self.partials.find, want.digest)
+            path = None
+            if not is_short(want.size):
+                path = await self._in_thread(self.partials.find, want.digest)
             if self.wants.get(want.digest) is not want:
                 return
             if path is not None:
@@ -299,7 +320,8 @@ class Puller:
 
     async def _ask_pieces(self, peer: str, want: Want) -> tuple[bytes, ...]:
         try:
-            pieces = await self._peers.pieces(peer, want.sources[peer], want.digest)
+            async with self._room:
+                pieces = await self._peers.pieces(peer, want.sources[peer], want.digest)
             Fetch.of(want.digest, want.size, pieces)
         except BadMessage:
             self._ban(peer)
@@ -342,6 +364,39 @@ class Puller:
                 await self._take(fetch, pull.index, data)
         self._wake.set()
 
+    async def _pull_bundle(self, peer: str, collection: str, pulls: list[Pull]) -> None:
+        told: tuple[bytes, ...] = ()
+        try:
+            digests = [pull.digest for pull in pulls]
+            told = await self._peers.contents(peer, collection, digests)
+        except (BadMessage, PeerStalled) as error:
+            log.debug("%s", error.what)
+            # One request, one strike.
+            self.planner.failed(peer, pulls[0].digest, 0)
+            self._forgive_later(peer)
+        except HydraMeshError:
+            await asyncio.sleep(0.2)
+        for pull, data in zip(pulls, told, strict=False):
+            self._arrived_short(pull, data)
+        for pull in pulls[len(told) :]:
+            self.planner.put_back(peer, pull.digest, 0)
+        self._wake.set()
+
+    def _arrived_short(self, pull: Pull, data: bytes) -> None:
+        want = self.wants.get(pull.digest)
+        if not data:
+            if want is not None:
+                self._lacks(want, pull.peer)
+            self.planner.put_back(pull.peer, pull.digest, 0, absent=True)
+            return
+        try:
+            if self.planner.arrived(pull.peer, pull.digest, 0, data):
+                self.received += len(data)
+                self._complete(pull.digest, data)
+        except BadMessage as error:
+            log.warning("%s", error.what)
+            self._forgive_later(pull.peer)
+
     async def _take(self, fetch: Fetch, index: int, data: bytes) -> None:
         digest = fetch.digest
         self._writing[digest] = self._writing.get(digest, 0) + 1
@@ -365,7 +420,7 @@ class Puller:
     async def _finish(self, fetch: Fetch) -> None:
         if fetch.digest not in self.wants or self._fetches.get(fetch.digest) is not fetch:
             return
-        path = await self._in_thread(self.partials.finish, fetch.digest)
+        path = await self._in_thread(self.partials.finish, fetch.digest, fetch.pieces)
         if path is not None:
             self._complete(fetch.digest, path)
             return
@@ -375,13 +430,13 @@ class Puller:
                 self._ban(peer)
         self._give_up(fetch.digest, time.monotonic(), 0.0)
 
-    def _complete(self, digest: bytes, path: Path) -> None:
+    def _complete(self, digest: bytes, content: Path | bytes) -> None:
         self._fetches.pop(digest, None)
         self.problem = ""
         if digest in self.wants:
-            self.ready[digest] = path
+            self.ready[digest] = content
             self._arrived(digest)
-        else:
+        elif not isinstance(content, bytes):
             self._discard(digest)
         self._wake.set()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import time
 from collections.abc import Coroutine
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from hydramesh.errors import HydraMeshError, PeerStalled
 from hydramesh.identity.names import is_node_id
+from hydramesh.library import bundles
 from hydramesh.library.catalogue import Catalogue, Entry
 from hydramesh.library.door import Door
 from hydramesh.library.following import Follower
@@ -28,6 +30,7 @@ from hydramesh.wire import (
     MAX_MESSAGE_BYTES,
     Head,
     pack_head,
+    pack_parts,
     pack_piece,
     unpack_head,
     unpack_parts,
@@ -138,6 +141,9 @@ class Library:
         follower = Follower(shelf, self.puller, self)
         follower.paused = self.is_paused(entry.collection)
         self.followers[entry.collection] = follower
+        if shelf.mirror is not None:
+            loop = asyncio.get_running_loop()
+            shelf.mirror.changed = functools.partial(loop.call_soon_threadsafe, follower.poke)
         self._runs[entry.collection] = asyncio.get_running_loop().create_task(_go_on(follower))
         self._dirty.add(entry.collection)
         return True
@@ -283,6 +289,16 @@ class Library:
         topic = self._topic(f"blob/{peer}/{digest.hex()}")
         request = self.door.request(topic, pack_piece(collection, index))
         return await self._query(topic, request, PIECE)
+
+    async def contents(self, peer: str, collection: str, digests: list[bytes]) -> tuple[bytes, ...]:
+        """Short contents, the first of those asked for; b"" for one that is not there.
+
+        Their digests are for the caller to check.
+        """
+        topic = self._topic(f"sync/{peer}/{collection}/contents")
+        request = self.door.request(topic, pack_parts(digests))
+        limit = bundles.MOST_BYTES + bundles.SHORT + _SEALED_BYTES
+        return unpack_parts(await self._query(topic, request, limit), len(digests))
 
     async def pieces(self, peer: str, collection: str, digest: bytes) -> tuple[bytes, ...]:
         """The digests of all pieces of a content, as a peer says."""

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 from blake3 import blake3
 
 from hydramesh.errors import HydraMeshError, TooManyRequests
+from hydramesh.library import bundles
 from hydramesh.library.door import Door
 from hydramesh.library.errors import NoCollection, NoContent, StoreUnusable, SyncPaused
 from hydramesh.library.limits import Bucket, Turnstile
@@ -143,6 +144,8 @@ class Server:
             if parts[2] == "blob":
                 return await self._blob(topic, peer, parts[4], data, body)
             shelf = self._shelf(peer, parts[4])
+            if parts[5] == "contents":
+                return await self._contents(shelf, body)
             # A store that is locked must not keep those waiting who ask for other collections.
             async with asyncio.timeout(_MOST_WAIT_S):
                 reply = await self._sync(shelf, parts[5], body)
@@ -203,8 +206,44 @@ class Server:
         self.sent += len(piece)
         return piece
 
+    async def _contents(self, shelf: Shelf, body: bytes) -> bytes:
+        """Short contents, as many as there is room for; b"" for one that is not here."""
+        digests = bundles.checked(unpack_parts(body, bundles.MOST))
+        await self._wait_for_rate()
+        found = await self._in_thread(_short_contents, shelf, digests)
+        size = sum(map(len, found))
+        self.bucket.spend(size, time.monotonic())
+        self.sent += size
+        return pack_parts(found)
+
+    async def _wait_for_rate(self) -> None:
+        delay = self.bucket.delay(time.monotonic())
+        if delay > _MOST_WAIT_S:
+            raise TooManyRequests("the rate is used up for now")
+        await asyncio.sleep(delay)
+
     async def _in_thread(self, work: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+
+
+def _short_contents(shelf: Shelf, digests: list[bytes]) -> list[bytes]:
+    found: list[bytes] = []
+    size = 0
+    for digest in digests:
+        place = shelf.content(digest)
+        data = b""
+        if place is not None:
+            with contextlib.suppress(StreamDBError):
+                # What was replaced in this moment is not here any more; what is long is not short.
+                if place[0].stat(place[1]).size <= bundles.SHORT:
+                    data = place[0].get(place[1])
+        if data and blake3(data).digest() != digest:
+            data = b""
+        size += len(data)
+        if found and size > bundles.MOST_BYTES:
+            break
+        found.append(data)
+    return found
 
 
 def _digest(name: str) -> bytes:

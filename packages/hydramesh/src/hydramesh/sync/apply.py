@@ -117,15 +117,26 @@ class Collection:
             last = shown.last_seq
             if last == self._seen:
                 return []
-            found = []
-            for path in dict.fromkeys(self._touched(shown, last)):
-                stat = shown.stat(self.base + path) if shown.exists(self.base + path) else None
-                item = self._observe(path, stat, shown)
-                if item is not None:
-                    found.append(item)
+            found: dict[str, Item | None] = {}
+            for path in self._touched(shown, last):
+                self._look(path, shown, found)
         self._seen = last
-        self._note(found)
-        return found
+        news = [item for item in found.values() if item is not None]
+        self._note(news)
+        return news
+
+    def _look(self, path: str, shown: Any, found: dict[str, Item | None]) -> None:
+        """Take in what is at a path, once; a document with several paths changed at all of them."""
+        if path in found:
+            return
+        try:
+            stat = shown.stat(self.base + path)
+        except NotFound:
+            stat = None
+        found[path] = self._observe(path, stat, shown)
+        if stat is not None and stat.paths > 1:
+            for twin in self._inside(shown.paths_of(self.base + path)):
+                self._look(twin, shown, found)
 
     def look_anew(self) -> None:
         """Let the next scan look at every document."""
@@ -138,8 +149,10 @@ class Collection:
             except FeedTrimmed:
                 pass
             else:
-                paths = [path for one in changes for path in (one.path, one.old_path) if path]
-                return self._inside(self._with_twins(shown, paths))
+                fresh = (one for one in changes if not self._is_known(one))
+                return self._inside(
+                    path for one in fresh for path in (one.path, one.old_path) if path
+                )
         # Also when the store is an older one than before: it was put back from a backup.
         return [*self._inside(shown.search(self.base)), *self.replica.documents()]
 
@@ -147,13 +160,14 @@ class Collection:
         skip = len(self.base)
         return (path[skip:] for path in paths if path.startswith(self.base) and path[skip:])
 
-    @staticmethod
-    def _with_twins(shown: Any, paths: Iterable[str]) -> Iterable[str]:
-        """A document with several paths changes at all of them; the feed names one."""
-        for path in paths:
-            yield path
-            if shown.exists(path) and shown.stat(path).paths > 1:
-                yield from shown.paths_of(path)
+    def _is_known(self, change: Any) -> bool:
+        """Whether a change is one that was made here for a peer, and is noted."""
+        if change.origin != ORIGIN or change.old_path or not change.digest:
+            return False
+        path = change.path[len(self.base) :]
+        held = self.replica.items.get(path) if change.path.startswith(self.base) else None
+        known = held is not None and held.digest.hex() == change.digest
+        return known and path not in self.absent and path not in self.local
 
     def _observe(self, path: str, stat: Any, shown: Any) -> Item | None:
         held = self.replica.items.get(path)

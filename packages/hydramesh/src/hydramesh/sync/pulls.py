@@ -1,8 +1,9 @@
 """Fetching contents: which piece to ask of whom next, and what is left after an interruption.
 
-Contents are pulled in pieces of 1 MiB, at most four at once from one peer. A piece that a peer does
-not give in time, or that is not what it should be, is asked of another one. The journal says which
-pieces are here and verified, so that a fetch goes on where it was, after hours or days.
+Contents are pulled in pieces of 1 MiB, of one peer as much at once as four of them, where a short
+one counts as 16 KiB. A piece that a peer does not give in time, or that is not what it should be,
+is asked of another one. The journal says which pieces are here and verified, so that a fetch goes
+on where it was, after hours or days.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from hydramesh.sync.errors import BadMessage
 
 PIECE = 1 << 20
 WINDOW = 4
+LEAST_LOAD = PIECE // 64
 TIMEOUT_S = 10.0
 MOST_STRIKES = 3
 MAX_CONTENT = 4 << 30
@@ -144,11 +146,12 @@ class Planner:
             for index in range(len(fetch.pieces)):
                 if index in fetch.here or index in fetch.asked:
                     continue
-                peer = self._free(fetch)
+                load = _load(fetch, index)
+                peer = self._free(fetch, load)
                 if peer is None:
                     break
                 fetch.asked[index] = Asked(peer, now + TIMEOUT_S)
-                self._load[peer] = self._load.get(peer, 0) + 1
+                self._load[peer] = self._load.get(peer, 0) + load
                 pulls.append(Pull(peer, fetch.digest, index, index * PIECE, fetch.length(index)))
         return pulls
 
@@ -218,18 +221,19 @@ class Planner:
             if at not in fetch.here
         )
 
-    def _free(self, fetch: Fetch) -> str | None:
+    def _free(self, fetch: Fetch, load: int) -> str | None:
         # Who has failed lately comes last.
+        room = self.window * PIECE - load
         able = [
             (self._strikes.get(peer, 0), self._load.get(peer, 0), peer)
             for peer in fetch.sources
-            if self._load.get(peer, 0) < self.window and self._strikes.get(peer, 0) < MOST_STRIKES
+            if self._load.get(peer, 0) <= room and self._strikes.get(peer, 0) < MOST_STRIKES
         ]
         return min(able)[2] if able else None
 
     def _end(self, fetch: Fetch, index: int) -> None:
         asked = fetch.asked.pop(index)
-        self._load[asked.peer] -= 1
+        self._load[asked.peer] -= _load(fetch, index)
 
     def _strike(self, peer: str) -> None:
         self._strikes[peer] = self._strikes.get(peer, 0) + 1
@@ -237,3 +241,8 @@ class Planner:
     def forgive(self, peer: str) -> None:
         """A peer is tried again, as after a pause."""
         self._strikes.pop(peer, None)
+
+
+def _load(fetch: Fetch, index: int) -> int:
+    """What a piece takes of a peer's window, in bytes."""
+    return max(LEAST_LOAD, fetch.length(index))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -57,6 +58,10 @@ def _context(topic: str) -> bytes:
     return b"hydramesh " + topic.encode() + b"\0"
 
 
+#: Each message is checked with one of few keys.
+_public = functools.lru_cache(maxsize=256)(load_public)
+
+
 class Opener:
     """Verifies sealed messages, and remembers the certificates that came with them."""
 
@@ -82,7 +87,7 @@ class Opener:
         if certificate is None:
             return None
         check_times(certificate, now)
-        public = load_public(certificate.public_key)
+        public = _public(certificate.public_key)
         if not signature_holds(public, outer.signature, _context(topic) + outer.body):
             raise CertificateInvalid(f"a message was not signed by {nid}, whose name it bears")
         return outer.body

@@ -91,6 +91,7 @@ class Watcher:
         self._departed = Departed()
         self._stop = threading.Event()
         self._counts: dict[str, int] = {}
+        self._unflushed = False
         self._queue: Inotify | None = None
         self._tracker: Tracker | None = None
 
@@ -147,7 +148,8 @@ class Watcher:
         # What is there goes first: it may be what is missed elsewhere.
         for path in sorted(ready, key=lambda each: not os.path.lexists(self._at(each))):
             self._update(path)
-        if ready:
+        if self._unflushed:
+            self._unflushed = False
             self._db.flush()
 
     def _take(self, event: Event, tracker: Tracker, now: float) -> None:
@@ -167,12 +169,16 @@ class Watcher:
             self._rescan_at = now + self._rules.quiet_s
 
     def _touch(self, event: Touched, now: float) -> None:
+        selection = self._work.selection
+        if not selection.enters(event.path) and not selection.takes_here(event.path):
+            # Neither as a folder nor as a file is it of interest: others' temporary files.
+            return
         if os.path.lexists(self._at(event.path)):
             self._pending.touch(event.path, now, complete=event.complete)
             return
         # Deleted, or moved to where it is not seen yet: that is looked at first.
         self._depart(event.path)
-        self._pending.touch(event.path, now + self._rules.quiet_s)
+        self._pending.depart(event.path, now)
 
     def _depart(self, path: str) -> None:
         if not _is_text(path):
@@ -218,6 +224,7 @@ class Watcher:
                 self._pending.touch(left.path, now)
 
     def _count(self, report: ImportReport) -> None:
+        self._unflushed = True
         done = {"add": report.added, "update": report.updated, "delete": report.deleted}
         for kind, count in done.items():
             self._counts[kind] = self._counts.get(kind, 0) + count
@@ -337,6 +344,7 @@ class Watcher:
 
     def _say(self, happened: Happened) -> None:
         self._counts[happened.kind] = self._counts.get(happened.kind, 0) + 1
+        self._unflushed = True
         self._tell(happened)
 
     # -- the folder ----------------------------------------------------------------------------

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class Settling:
     """How long a path must be quiet, in seconds: ``quiet_s`` after any event, ``closed_s`` when
-    that event was a writer closing the file.
+    that event was a writer closing the file, ``gone_s`` when the path is not there any more (None:
+    twice ``quiet_s``, so that a file which comes back elsewhere is seen first).
     """
 
     quiet_s: float = 2.0
     closed_s: float = 0.5
+    gone_s: float | None = None
 
 
 class Pending:
@@ -31,6 +33,11 @@ class Pending:
     def touch(self, path: str, now: float, *, complete: bool = False) -> None:
         """Something happened to a path."""
         self._due[path] = now + (self._rules.closed_s if complete else self._rules.quiet_s)
+
+    def depart(self, path: str, now: float) -> None:
+        """A path is not there any more."""
+        gone_s = self._rules.gone_s
+        self._due[path] = now + (2 * self._rules.quiet_s if gone_s is None else gone_s)
 
     def move(self, old: str, new: str) -> None:
         """A path, and all below it, have another name: what they wait for goes with them."""
