@@ -374,7 +374,9 @@ class Puller:
             # One request, one strike.
             self.planner.failed(peer, pulls[0].digest, 0)
             self._forgive_later(peer)
-        except HydraMeshError:
+        except HydraMeshError as error:
+            if _has_it_not(error):
+                told = (b"",) * len(pulls)
             await asyncio.sleep(0.2)
         for pull, data in zip(pulls, told, strict=False):
             self._arrived_short(pull, data)
