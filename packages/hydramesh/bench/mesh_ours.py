@@ -19,6 +19,7 @@ import grpc
 from hydramesh.v1 import control_pb2, control_pb2_grpc, library_pb2_grpc, mesh_pb2, mesh_pb2_grpc
 
 PATIENCE_S = 60.0
+_SETTLED_S, _LOOK_S = 3.0, 0.1
 
 
 class Daemon:
@@ -42,6 +43,12 @@ class Daemon:
         """Ask it; waits for it to come up."""
         stub: Any = control_pb2_grpc.ControlStub(self.channel)  # type: ignore[no-untyped-call]
         return getattr(stub, method)(request, timeout=PATIENCE_S, wait_for_ready=True)
+
+    def hears_one(self) -> bool:
+        """Whether it has a link, and a peer that is alive."""
+        links = self.control("ListLinks", control_pb2.LinksRequest()).links
+        peers = self.control("ListPeers", control_pb2.PeersRequest()).peers
+        return bool(links) and any(peer.state == "alive" for peer in peers)
 
     def library(self, method: str, request: Any) -> Any:
         """Ask it about collections."""
@@ -74,11 +81,13 @@ def pair() -> Iterator[tuple[Daemon, Daemon]]:
         code = one.control("Invite", control_pb2.InviteRequest()).code
         two.control("Join", control_pb2.JoinRequest(code=code))
         end = time.monotonic() + PATIENCE_S
-        while not one.control("ListLinks", control_pb2.LinksRequest()).links:
+        settled_s = 0.0
+        while settled_s < _SETTLED_S:
             if time.monotonic() > end:
                 raise TimeoutError((daemons[0].folder / "log").read_text())
-            time.sleep(0.1)
-        time.sleep(2.0)  # until the roles and groups are settled, too
+            # A node that has just joined may come and go for a few seconds.
+            settled_s = settled_s + _LOOK_S if all(each.hears_one() for each in daemons) else 0.0
+            time.sleep(_LOOK_S)
         yield one, two
     finally:
         for each in daemons:
