@@ -381,7 +381,8 @@ class Node:
 
     def _watch_silence(self, now: float) -> None:
         """Open the trunk anew when a peer has been linked for long and is not heard."""
-        silent = self._silence.watch(self.links, self.membership.peers, now)
+        links = [nid for nid in self.links if not self.failures.mutes(nid, now)]
+        silent = self._silence.watch(links, self.membership.peers, now)
         if silent and not self._moving.locked():
             log.warning("%s is linked and not heard: the trunk begins anew", self.name_of(silent))
             self._silence.forget()
