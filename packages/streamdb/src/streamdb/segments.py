@@ -129,6 +129,17 @@ def outside_error(error: OSError, what: str) -> StoreFull | StorageFailure:
     )
 
 
+def fetch(mapped: mmap.mmap, start: int, end: int) -> None:
+    """Have the kernel fetch the bytes from ``start`` to ``end`` of a segment all at once.
+
+    Pages of a map are else fetched a few at a time, where they are touched, and a document that is
+    not in memory takes several times as long.
+    """
+    start &= -mmap.PAGESIZE
+    with contextlib.suppress(OSError):
+        mapped.madvise(mmap.MADV_WILLNEED, start, end - start)
+
+
 class SegmentReader:
     """Read-only maps of segments, shared by the threads of a process."""
 
@@ -148,6 +159,17 @@ class SegmentReader:
         if held is None or offset + length > len(held[1]):
             held = self._map(number, offset + length)
         return held[1][offset : offset + length]
+
+    def expect(self, number: int, start: int, end: int) -> None:
+        """Have the kernel fetch what will be read, as :func:`fetch` does.
+
+        Raises:
+            CorruptData: as :meth:`view`.
+        """
+        held = self._maps.get(number)
+        if held is None or end > len(held[1]):
+            held = self._map(number, end)
+        fetch(held[0], start, end)
 
     def _map(self, number: int, needed: int) -> tuple[mmap.mmap, memoryview]:
         self._flush()
