@@ -239,6 +239,7 @@ class StreamDB(Writable):
             # The transaction keeps the chunks that are found in it until the commit has them.
             with engine.writer.preparing(), contextlib.closing(ingest.Held(engine)) as held:
                 put.prepared = ingest.prepare(engine, held.txn, data, self._limit)
+                engine.writer.hurry()
                 written = engine.committer.submit(put.run, full=self._full)
         dictionary.train(engine)
         return written
