@@ -7,13 +7,14 @@ much; what fits into one buffer is written by whoever asks for it to be written.
 
 from __future__ import annotations
 
-import ctypes
 import os
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from streamdb.checks import Buffer
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 BUFFER_BYTES = 1 << 20
 
@@ -104,6 +105,8 @@ class Outgoing:
     def _send(self) -> None:
         self._await()
         if self._thread is None:
+            from concurrent.futures import ThreadPoolExecutor
+
             self._thread = ThreadPoolExecutor(1, "streamdb-segment")
         full = self._filling[: self._filled]
         self._writing = self._thread.submit(_write_out, self._descriptor, full, self.written)
@@ -139,6 +142,8 @@ def _begin_sync(descriptor: int, position: int, length: int) -> None:
 
 @cache
 def _sync_file_range() -> Any:
+    import ctypes
+
     try:
         call = ctypes.CDLL(None).sync_file_range
     except (OSError, AttributeError):
