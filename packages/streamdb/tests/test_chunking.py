@@ -23,15 +23,16 @@ GOLDEN = [
     89306,
     49759,
     75294,
-    71284,
-    51328,
+    46473,
+    76139,
     57978,
     64187,
     59886,
     50253,
     50427,
-    57365,
-    88722,
+    46159,
+    48483,
+    51445,
     43691,
 ]
 GOLDEN_SEEDED = [
@@ -40,20 +41,18 @@ GOLDEN_SEEDED = [
     73105,
     55720,
     67090,
-    26807,
-    59775,
-    18535,
-    67743,
+    62237,
+    51708,
+    58915,
     59354,
     56369,
     71287,
     77027,
     63479,
-    19279,
-    56739,
-    34990,
-    37239,
-    23012,
+    56700,
+    51028,
+    60483,
+    3048,
 ]
 
 
@@ -70,7 +69,7 @@ def test_the_pure_twin_of_the_library_cuts_alike():
     # Where there is no wheel, the library falls back to Python: slower, but the same cuts.
     from pyfastcdc.py import FastCDC
 
-    slow = FastCDC(49152, min_size=16384, max_size=262144, normalized_chunking=2)
+    slow = FastCDC(45056, min_size=45056, max_size=262144, normalized_chunking=1)
     assert [chunk.length for chunk in slow.cut_buf(DATA[:400_000])] == lengths(DATA[:400_000])
 
 
@@ -146,7 +145,7 @@ def test_chunks_keep_their_bounds_and_their_mean(average):
     data = hashlib.shake_128(b"bounds").digest(average * 60)
     found = lengths(data, average=average)
     assert sum(found) == len(data)
-    assert all(average // 4 <= length <= average * 4 for length in found[:-1])
+    assert all(average * 11 // 16 <= length <= average * 4 for length in found[:-1])
     assert average * 0.75 < len(data) / len(found) < average * 1.3
 
 

@@ -366,3 +366,20 @@ def test_files_are_for_their_owner_as_umask_says(root):
 def test_its_repr_names_the_directory(db, root):
     assert str(root) in repr(db)
     assert db.path == root
+
+
+def test_the_cache_holds_long_documents_only_where_reading_them_is_work(root):
+    plain = random.Random(3).randbytes(300_000)
+    packed = b"".join(b"%d bars of rest, " % n for n in range(20_000))
+    with StreamDB.open(root) as db:
+        db.write_document("plain", plain)
+        db.write_document("packed", packed)
+        for _ in range(3):
+            assert db.get("plain") == plain
+            assert db.get("packed") == packed
+        assert db.cached("plain") is None
+        assert db.cached("packed") == packed
+        db.bind("packed", "again")
+        for _ in range(3):
+            assert db.get("again") == packed
+        assert db.cached("again") is None

@@ -140,6 +140,52 @@ def test_a_full_disk_ends_the_epoch_and_keeps_what_was_there(tmp_path, monkeypat
     assert reader.view(segment, offset, len(payload)) == payload
 
 
+def test_a_disk_that_fills_while_much_is_written_is_told_before_the_sync_returns(
+    tmp_path, monkeypatch
+):
+    writer = make(tmp_path, limit=64 << 20)
+    first = put(writer, 1)
+    writer.sync()
+    real = os.pwrite
+
+    def full(descriptor, data, position):
+        if position > 2 << 20:
+            real(descriptor, data[:100], position)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(descriptor, data, position)
+
+    payload = NOISE * 3
+
+    def much():
+        for number in range(20):
+            writer.append(CHUNK, 0, bytes([number]) * 32, len(payload), payload)
+        writer.sync()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        with pytest.raises(StoreFull, match="no space"):
+            much()
+    assert writer.epoch == 1
+    # The half of a record at the end was cut off again.
+    assert (tmp_path / segments.segment_name(1)).stat().st_size <= 3 << 20
+    again = put(writer, 2)
+    writer.close()
+    reader = SegmentReader(tmp_path, lambda: None)
+    for content, (segment, offset, _) in (first, again):
+        assert reader.view(segment, offset, len(content)) == content
+
+
+def test_what_will_be_read_can_be_fetched_at_once(tmp_path):
+    writer = make(tmp_path)
+    reader = SegmentReader(tmp_path, writer.flush)
+    payload, (segment, offset, _) = put(writer, 1)
+    reader.expect(segment, offset, offset + len(payload))
+    assert reader.view(segment, offset, len(payload)) == payload
+    with pytest.raises(CorruptData, match="cut off"):
+        reader.expect(segment, offset, 1 << 20)
+    writer.close()
+
+
 def test_a_failed_sync_ends_the_epoch(tmp_path, monkeypatch):
     writer = make(tmp_path)
     put(writer, 1)

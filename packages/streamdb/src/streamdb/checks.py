@@ -64,4 +64,6 @@ def address(data: Buffer, key: bytes | None = None) -> bytes:
     >>> address(b"").hex()[:16]
     'af1349b9f5f9a1a6'
     """
+    if key is None and _blake3 is not None:
+        return _blake3(data).digest()
     return hasher(key).update(data).digest()

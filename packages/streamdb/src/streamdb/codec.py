@@ -1,12 +1,14 @@
-"""How a chunk is written: as it is, compressed, or split into byte planes and compressed.
+"""How a chunk is written: as it is, compressed, or split into byte planes, each for itself.
 
 PCM audio hardly compresses as a stream of bytes: the noisy low byte of each sample stands between
 the quiet high ones. Taking every n-th byte together (a *planar* split) puts the quiet bytes side
-by side. A planar split by 3 serves 24-bit mono, by 6 24-bit stereo, and so on. It works from any
-offset, so that a chunk need not begin on a frame.
+by side. A split by 3 serves 24-bit samples, by 2 those of 16 bits, and so on. It works from any
+offset, so that a chunk need not begin on a frame. The planes that gain nothing are stored raw:
+they cost no time when the chunk is written, and none when it is read.
 
 A probe of a few KiB chooses; what would gain less than 5 % is stored raw. Numbers of codecs are
-part of the file format: none may change its meaning.
+part of the file format: none may change its meaning. 2 to 6 were planes in one piece, before there
+was a release; they are not used again.
 """
 
 from __future__ import annotations
@@ -26,8 +28,10 @@ if TYPE_CHECKING:
 RAW = 0
 ZSTD = 1
 #: Codec number → distance in bytes between neighbours in a plane (1: no split).
-STRIDES = {ZSTD: 1, 2: 3, 3: 2, 4: 4, 5: 6, 6: 8}
+STRIDES = {ZSTD: 1, 7: 3, 8: 2, 9: 4, 10: 6, 11: 8}
 _CODEC_OF_STRIDE = {stride: codec for codec, stride in STRIDES.items()}
+# The splits that divide each other: where the largest gains nothing, the others do not.
+_FAMILIES = ((8, 4, 2), (6, 3))
 
 LEVEL = 1
 """zstd's level: higher ones gain under 1 % on planes of PCM and cost a multiple of the time."""
@@ -36,14 +40,16 @@ MAX_CHUNK = 1 << 30
 """The longest chunk in bytes that :func:`encode` and :func:`decode` accept."""
 
 _GAIN = 0.95
-_PLAIN_IS_AS_GOOD = 1.02
+_AS_GOOD = 1.02
 _SILENCE = 0.02
-_PIECE = 4096
+_PIECE = 2040
 _PIECES = 3
+_SHORT_PIECE = 680
 _PACKED_MAGICS = (
     b"fLaC", b"OggS", b"ID3", b"PK\3\4", b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ\0",
     b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"\x89PNG", b"\xff\xd8\xff", b"wvpk",
 )  # fmt: skip
+_WITH_LAYOUT = (b"RIFF", b"RF64", b"BW64", b"FORM")
 _local = threading.local()
 
 
@@ -55,12 +61,12 @@ class AudioLayout:
     sample_bytes: int
 
     def strides(self) -> tuple[int, ...]:
-        """The planar splits worth trying, best guess first.
+        """The planar splits worth trying, the one with the fewest planes first.
 
         >>> AudioLayout(frame_bytes=6, sample_bytes=3).strides()
-        (6, 3)
+        (3, 6)
         """
-        wanted = dict.fromkeys((self.frame_bytes, self.sample_bytes))
+        wanted = dict.fromkeys((self.sample_bytes, self.frame_bytes))
         return tuple(stride for stride in wanted if stride > 1 and stride in _CODEC_OF_STRIDE)
 
 
@@ -90,6 +96,8 @@ def layout_of(head: Buffer) -> AudioLayout | None:
 
     ``head`` is the beginning of the file; 4 KiB are enough unless large chunks precede the format.
     """
+    if bytes(head[:4]) not in _WITH_LAYOUT:
+        return None
     head = bytes(head[:65536])
     if head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE":
         return _layout_of_wave(head)
@@ -130,30 +138,39 @@ def _layout(frame: int, channels: int) -> AudioLayout | None:
     return AudioLayout(frame, frame // channels)
 
 
-def encode(chunk: Buffer, hint: AudioLayout | None = None) -> tuple[int, bytes]:
+def encode(chunk: Buffer, hint: AudioLayout | None = None) -> tuple[int, Buffer]:
     """Choose a codec and apply it: (codec number, payload). The payload is never longer than raw.
 
-    Deterministic for one version of zstd. ``hint`` spares the search for a layout. Raises
+    A raw payload is the chunk itself, not a copy. Deterministic for one version of zstd. ``hint``
+    spares the search for a layout; with a single split in it, that one is taken. Raises
     ``ValueError`` for a chunk beyond :data:`MAX_CHUNK`.
 
     >>> number, payload = encode(b"bass " * 2000)
     >>> number, len(payload) < 100, decode(number, payload, 10_000) == b"bass " * 2000
     (1, True, True)
     """
-    data = chunk if isinstance(chunk, bytes) else bytes(chunk)
-    if len(data) > MAX_CHUNK:
-        raise ValueError(f"a chunk has at most {MAX_CHUNK} bytes, this one {len(data)}")
-    stride = None if hint is PACKED else _choose(data, hint)
+    size = len(chunk)
+    if size > MAX_CHUNK:
+        raise ValueError(f"a chunk has at most {MAX_CHUNK} bytes, this one {size}")
+    if hint is PACKED or not size:
+        return RAW, chunk
+    strides = None if hint is None else hint.strides()
+    if strides is not None and len(strides) == 1:
+        payload = _pack_planes(chunk, strides[0])
+        if payload is not None:
+            return _CODEC_OF_STRIDE[strides[0]], payload
+        strides = ()
+    stride = _choose(chunk, strides)
     if stride is None:
-        return RAW, data
-    payload = _compressor().compress(_split(data, stride))
-    if len(payload) > len(data) * _GAIN:
-        return RAW, data
-    return _CODEC_OF_STRIDE[stride], payload
+        return RAW, chunk
+    packed = _pack_planes(chunk, stride) if stride > 1 else _compressor().compress(chunk)
+    if packed is None or len(packed) > size * _GAIN:
+        return RAW, chunk
+    return _CODEC_OF_STRIDE[stride], packed
 
 
-def decode(codec_id: int, payload: Buffer, size: int) -> bytes:
-    """The chunk of ``size`` bytes that :func:`encode` was given.
+def decode(codec_id: int, payload: Buffer, size: int) -> Buffer:
+    """The chunk of ``size`` bytes that :func:`encode` was given; a raw payload is given back.
 
     Raises CorruptData when the codec is unknown or the payload does not give exactly ``size``
     bytes; no more than ``size`` bytes are ever allocated, whatever the payload claims.
@@ -164,7 +181,7 @@ def decode(codec_id: int, payload: Buffer, size: int) -> bytes:
     if codec_id == RAW:
         if len(payload) != size:
             raise _damaged(f"the raw payload has {len(payload)} bytes, {size} were written")
-        return bytes(payload)
+        return payload
     stride = STRIDES.get(codec_id)
     if stride is None:
         raise CorruptData(
@@ -172,7 +189,7 @@ def decode(codec_id: int, payload: Buffer, size: int) -> bytes:
             why=f"known codecs: {RAW}, {', '.join(map(str, STRIDES))}",
             next_step="run `streamdb check`; a newer StreamDB may have written this store",
         )
-    return _join(_decompress(payload, size), stride)
+    return _decompress(payload, size) if stride == 1 else _join_planes(payload, size, stride)
 
 
 def _damaged(why: str) -> CorruptData:
@@ -183,52 +200,96 @@ def _damaged(why: str) -> CorruptData:
     )
 
 
-def _choose(data: bytes, hint: AudioLayout | None) -> int | None:
-    """The stride to use, or None for raw, judged by a few KiB spread over the chunk."""
-    if not data:
-        return None
-    sample = _sample(data)
-    compress = _compressor().compress
-    sizes = {1: len(compress(sample))}
-    if sizes[1] < len(sample) * _SILENCE:
+# -- choosing --------------------------------------------------------------------------------------
+
+
+def _choose(data: Buffer, strides: tuple[int, ...] | None) -> int | None:
+    """The stride to use, of those given or (None) of all, or None for raw.
+
+    Judged by a few KiB spread over the chunk.
+    """
+    # Where no split is asked for, little tells what is worth compressing.
+    sample = _sample(data, _SHORT_PIECE if strides == () else _PIECE)
+    plain = len(_compressor().compress(sample))
+    if plain < len(sample) * _SILENCE:
         return 1
-    for stride in hint.strides() if hint else _CODEC_OF_STRIDE:
-        if stride > 1:
-            sizes[stride] = len(compress(_split(sample, stride)))
-    best = min(sizes, key=sizes.__getitem__)
-    if sizes[1] <= sizes[best] * _PLAIN_IS_AS_GOOD:
-        best = 1  # reading it back is a step shorter
+    if strides is None:
+        # All planes at once are quicker to judge, and enough to tell noise, or the family, by.
+        compress = _compressor().compress
+        joint = {f: len(compress(b"".join(_planes(sample, f[0])))) for f in _FAMILIES}
+        best = min(joint, key=joint.__getitem__)
+        strides = best if joint[best] < len(sample) else ()
+    sizes = {stride: _size_of_planes(sample, stride) for stride in strides}
+    smallest = min([plain, *sizes.values()])
     # Tables weigh more in the short sample than in the chunk: the doubtful are tried in full.
-    return best if sizes[best] < len(sample) else None
+    if smallest >= len(sample):
+        return None
+    # Reading back plain content, or fewer planes, is quicker.
+    sizes[1] = plain
+    return min(stride for stride, size in sizes.items() if size <= smallest * _AS_GOOD)
 
 
-def _sample(data: bytes) -> bytes:
-    """Pieces from the beginning, middle and end: music begins with silence often enough."""
-    if len(data) <= _PIECE * _PIECES:
+def _sample(data: Buffer, length: int) -> Buffer:
+    """Pieces from the beginning, middle and end: music begins with silence often enough.
+
+    ``length`` is that of a piece; a multiple of 24 keeps the pieces in step for every stride.
+    """
+    if len(data) <= length * _PIECES * 2:
         return data
-    # A multiple of 24 keeps the pieces in step for every stride.
-    gap = (len(data) - _PIECE) // (_PIECES - 1) // 24 * 24
-    length = _PIECE // 24 * 24
-    return b"".join(data[at * gap : at * gap + length] for at in range(_PIECES))
+    gap = (len(data) - length) // (_PIECES - 1) // 24 * 24
+    return b"".join([data[at * gap : at * gap + length] for at in range(_PIECES)])
 
 
-def _split(data: bytes, stride: int) -> bytes:
-    if stride == 1:
-        return data
-    return b"".join([data[start::stride] for start in range(stride)])
+def _size_of_planes(sample: Buffer, stride: int) -> int:
+    compress = _compressor().compress
+    return sum(min(len(plane), len(compress(plane))) for plane in _planes(sample, stride))
 
 
-def _join(planes: bytes, stride: int) -> bytes:
-    if stride == 1:
-        return planes
-    size = len(planes)
-    joined = bytearray(size)
-    position = 0
-    for start in range(stride):
-        end = position + len(range(start, size, stride))
-        joined[start::stride] = planes[position:end]
-        position = end
-    return bytes(joined)
+# -- planes ----------------------------------------------------------------------------------------
+
+
+def _planes(data: Buffer, stride: int) -> list[bytearray]:
+    # Slices with a step are twice as quick out of a bytearray as out of bytes.
+    whole = bytearray(data)
+    return [whole[start::stride] for start in range(stride)]
+
+
+def _pack_planes(data: Buffer, stride: int) -> bytes | None:
+    """The stored lengths of the planes (u32 each), then the planes; None where nothing is gained.
+
+    A plane of its own length is raw, a shorter one a frame of zstd's.
+    """
+    parts = [_pack_plane(plane) for plane in _planes(data, stride)]
+    lengths = [len(part) for part in parts]
+    if 4 * stride + sum(lengths) > len(data) * _GAIN:
+        return None
+    return b"".join((struct.pack(f"<{stride}I", *lengths), *parts))
+
+
+def _pack_plane(plane: bytearray) -> Buffer:
+    compress = _compressor().compress
+    sample = _sample(plane, _SHORT_PIECE)
+    if len(compress(sample)) >= len(sample):
+        return plane
+    packed = compress(plane)
+    return packed if len(packed) <= len(plane) * _GAIN else plane
+
+
+def _join_planes(payload: Buffer, size: int, stride: int) -> bytearray:
+    view = memoryview(payload)
+    position = 4 * stride
+    if len(view) < position:
+        raise _damaged(f"its {len(view)} bytes are too few for the lengths of {stride} planes")
+    lengths = struct.unpack_from(f"<{stride}I", view)
+    if position + sum(lengths) != len(view):
+        raise _damaged(f"the lengths of its planes do not add up to its {len(view)} bytes")
+    whole = bytearray(size)
+    for start, stored in enumerate(lengths):
+        plane: Buffer = view[position : position + stored]
+        position += stored
+        length = len(range(start, size, stride))
+        whole[start::stride] = plane if stored == length else _decompress(plane, length)
+    return whole
 
 
 def _decompress(payload: Buffer, size: int) -> bytes:
@@ -241,6 +302,9 @@ def _decompress(payload: Buffer, size: int) -> bytes:
         return _decompressor().decompress(payload, max_output_size=size, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise _damaged(f"zstd: {error}") from error
+
+
+# -- zstd's contexts -------------------------------------------------------------------------------
 
 
 def _compressor() -> zstandard.ZstdCompressor:

@@ -6,20 +6,28 @@ import io
 from bisect import bisect_right
 from collections.abc import Iterable
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from streamdb import codec, rows
+from streamdb import codec, longrows, rows
 from streamdb.checks import Buffer, crc32c
 from streamdb.errors import CorruptData
 from streamdb.rows import ChunkRow, Record
+from streamdb.segments import fetch
 
 if TYPE_CHECKING:
+    from mmap import mmap
+
     from streamdb.crypto import Cipher
     from streamdb.engine import Engine
 
 CHUNK_PLACE = b"chunk"
 DATA_PLACE = b"data"
 METADATA_PLACE = b"metadata"
+
+# Chunks of one document lie this close: a header and some padding are between them. (What another
+# document of a few KiB leaves between two does no harm either.)
+_GAP = 1 << 14
+_AHEAD = 1 << 20
 
 
 def chunk_rows(engine: Engine, txn: Any, record: Record, verify: bool) -> list[ChunkRow]:
@@ -43,14 +51,51 @@ def chunk_rows(engine: Engine, txn: Any, record: Record, verify: bool) -> list[C
     return found
 
 
-def read_chunk(engine: Engine, address: bytes, row: ChunkRow, verify: bool) -> Buffer:
-    """One chunk as it was written.
+def read_chunks(
+    engine: Engine, txn: Any, wanted: Iterable[tuple[bytes, int]], verify: bool
+) -> tuple[bytes, bool]:
+    """The chunks of a document, (address, size) each, as one; and whether they are stored as is.
 
     Raises:
-        CorruptData: the stored bytes do not match their checksum, or do not decode.
+        CorruptData: a row is damaged or missing, or what it refers to is.
     """
-    stored: Buffer = engine.segments.view(row.segment, row.offset, row.stored)
-    return decode_chunk(engine, address, row, stored, verify)
+    get, table = txn.get, engine.tables.chunk
+    found = []
+    for address, size in wanted:
+        value = get(address, db=table)
+        if value is None:
+            raise rows.damaged(rows.CHUNKS, address, "it is missing")
+        row = longrows.chunk_fields(address, value, verify)
+        if row[3] != size:
+            raise rows.damaged(rows.CHUNKS, address, "document and chunk differ in its size")
+        found.append((address, row))
+    _expect(engine, [row for _, row in found])
+    parts: list[Buffer] = []
+    view, cipher = engine.segments.view, engine.cipher
+    plain = True
+    for address, (segment, offset, stored, size, number, crc, _, _) in found:
+        part: Buffer = view(segment, offset, stored)
+        if verify and crc32c(part) != crc:
+            raise _damaged(address, segment, offset, stored)
+        if cipher is not None or number != codec.RAW or stored != size:
+            plain = False
+            part = decode_payload(cipher, address, number, size, part)
+        parts.append(part)
+    # A view into a map must not outlive this call: bytes do.
+    return bytes(parts[0]) if len(parts) == 1 else b"".join(parts), plain
+
+
+def _expect(engine: Engine, found: list[tuple[int, ...]]) -> None:
+    """Have the kernel fetch the chunks that lie beside each other in one go."""
+    at = 0
+    while at < len(found):
+        segment, start, stored = found[at][:3]
+        end = start + stored
+        at += 1
+        while at < len(found) and found[at][0] == segment and 0 <= found[at][1] - end <= _GAP:
+            end = found[at][1] + found[at][2]
+            at += 1
+        engine.segments.expect(segment, start, end)
 
 
 def decode_chunk(
@@ -58,12 +103,16 @@ def decode_chunk(
 ) -> Buffer:
     """One chunk from its stored bytes."""
     if verify and crc32c(stored) != row.crc:
-        raise CorruptData(
-            f"chunk {address.hex()[:16]} in segment {row.segment:08x} is damaged",
-            why=f"the checksum of the {row.stored} bytes at {row.offset} does not match",
-            next_step="run `streamdb check` to see all damage, then restore it from a backup",
-        )
+        raise _damaged(address, row.segment, row.offset, row.stored)
     return decode_payload(engine.cipher, address, row.codec, row.size, stored)
+
+
+def _damaged(address: bytes, segment: int, offset: int, stored: int) -> CorruptData:
+    return CorruptData(
+        f"chunk {address.hex()[:16]} in segment {segment:08x} is damaged",
+        why=f"the checksum of the {stored} bytes at {offset} does not match",
+        next_step="run `streamdb check` to see all damage, then restore it from a backup",
+    )
 
 
 def decode_payload(
@@ -84,13 +133,13 @@ def read_inline(engine: Engine, record: Record) -> bytes:
         payload = engine.cipher.open(DATA_PLACE, record.guid, record.version, payload)
     if record.codec == codec.RAW and len(payload) == record.size:
         return payload
-    return codec.decode(record.codec, payload, record.size)
+    return bytes(codec.decode(record.codec, payload, record.size))
 
 
 def decode_inline(key: bytes, number: int, payload: bytes, size: int) -> bytes:
     """The data of a short document from its row."""
     try:
-        return codec.decode(number, payload, size)
+        return bytes(codec.decode(number, payload, size))
     except CorruptData as error:
         raise named(error, key) from None
 
@@ -104,16 +153,33 @@ def read_all(engine: Engine, txn: Any, record: Record, verify: bool) -> bytes:
     try:
         if record.is_inline:
             return read_inline(engine, record)
-        found = chunk_rows(engine, txn, record, verify)
-        refs = record.chunks
-        parts = [
-            read_chunk(engine, ref.address, row, verify)
-            for ref, row in zip(refs, found, strict=True)
-        ]
-        # A view into a map must not outlive this call: bytes do.
-        return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
+        wanted = [(ref.address, ref.size) for ref in record.chunks]
+        return read_chunks(engine, txn, wanted, verify)[0]
     except CorruptData as error:
         raise named(error, record.path) from None
+
+
+def read_long(
+    engine: Engine, txn: Any, key: bytes, value: bytes, verify: bool
+) -> tuple[bytes, bool]:
+    """The data of a document that is no short one, from its row, which has been verified; and
+    whether a cache may hold it.
+
+    It may not when a write through another path can change it. It need not when it is stored as it
+    is: the kernel has it in memory already, and a second copy of it costs more than reading it.
+
+    Raises:
+        CorruptData: any of it is damaged; the error names the document.
+    """
+    listed = longrows.long_document(key, value)
+    if listed is None:
+        record = rows.unpack_record(value[4:], key)
+        return read_all(engine, txn, record, verify), not record.shared
+    try:
+        found, plain = read_chunks(engine, txn, listed[0], verify)
+    except CorruptData as error:
+        raise named(error, rows.unpack_record(value[4:], key).path) from None
+    return found, not (listed[1] or plain)
 
 
 def named(error: CorruptData, path: bytes) -> CorruptData:
@@ -205,7 +271,10 @@ class DocumentStream(io.RawIOBase):
     def _chunk(self, at: int) -> Buffer:
         if at != self._held_at:
             row = self._rows[at]
-            stored = self._pinned[row.segment][row.offset : row.offset + row.stored]
+            pinned = self._pinned[row.segment]
+            # What follows in the segment is mostly the rest of the document.
+            fetch(cast("mmap", pinned.obj), row.offset, min(row.offset + _AHEAD, len(pinned)))
+            stored = pinned[row.offset : row.offset + row.stored]
             try:
                 self._held = decode_chunk(
                     self._engine, self._addresses[at], row, stored, self._verify

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 from streamdb import codec, data, rows, segments
 from streamdb.checks import Buffer, hasher
+from streamdb.checks import address as blake3_address
 from streamdb.chunking import split
 from streamdb.errors import DocumentTooLarge, InvalidArgument
 from streamdb.rows import ChunkRef, ChunkRow
@@ -34,9 +35,10 @@ _SEARCH_EVERY = 32
 
 
 class _Hints:
-    """What to try on the next chunk: the layout that the file declares, else what the last search
-    found. A search through all layouts costs more than writing the chunk. Of a file whose format
-    compresses its content one chunk in 32 is looked at: there may be padding, or a picture.
+    """What to try on the next chunk: the split that the last search found. A search through the
+    layouts costs as much as writing a chunk, so one chunk in 32 is searched; where the file
+    declares its layout, among the splits of that one alone. Of a file whose format compresses its
+    content only those are looked at at all: there may be padding, or a picture.
     """
 
     def __init__(self, head: Buffer) -> None:
@@ -47,18 +49,20 @@ class _Hints:
 
     def next(self) -> codec.AudioLayout | None:
         """The hint for the next chunk; None asks for a search."""
-        if self._declared is not None:
-            return self._declared
         self._left -= 1
-        return self._found if self._left > 0 else None
+        return self._found if self._left > 0 else self._declared
 
     def learn(self, number: int) -> None:
         """Take in which codec a chunk was given."""
-        if self._declared is None and self._left <= 0:
-            stride = codec.STRIDES.get(number, 1)
-            skip = self._packed and number == codec.RAW
-            self._found = codec.PACKED if skip else codec.AudioLayout(stride, stride)
-            self._left = _SEARCH_EVERY
+        if self._left > 0:
+            return
+        self._left = _SEARCH_EVERY
+        stride = codec.STRIDES.get(number, 1)
+        if stride == 1 and self._declared is not None:
+            # Loud or silent here: the rest of the audio may well gain by its planes.
+            stride = self._declared.sample_bytes
+        skip = self._packed and number == codec.RAW
+        self._found = codec.PACKED if skip else codec.AudioLayout(stride, stride)
 
 
 @dataclass(slots=True)
@@ -133,13 +137,13 @@ def prepare(
             raise too_large(len(view), limit)
         if len(view) <= INLINE_BYTES:
             return _inline(bytes(view))
-        return _chunked(engine, txn, view, view[:_HEAD_BYTES], limit, fresh or Fresh())
+        return _chunked(engine, txn, view, view[:_HEAD_BYTES], limit, fresh)
     head, rest = _peek(source)
     if len(head) <= INLINE_BYTES:
         if len(head) > limit:
             raise too_large(len(head), limit)
         return _inline(head)
-    return _chunked(engine, txn, rest, head, limit, fresh or Fresh())
+    return _chunked(engine, txn, rest, head, limit, fresh)
 
 
 def too_large(size: int, limit: int, *, at_least: bool = False) -> DocumentTooLarge:
@@ -186,7 +190,7 @@ def _inline(raw: bytes) -> Prepared:
     if len(raw) < _WORTH_PACKING:
         return Prepared(len(raw), codec.RAW, raw)
     number, payload = codec.encode(raw, codec.layout_of(raw) or _NO_LAYOUT)
-    return Prepared(len(raw), number, payload)
+    return Prepared(len(raw), number, bytes(payload))
 
 
 def _chunked(
@@ -195,36 +199,59 @@ def _chunked(
     source: Any,
     head: Buffer,
     limit: int,
-    fresh: Fresh,
+    fresh: Fresh | None,
 ) -> Prepared:
     cipher = engine.cipher
     prepared = Prepared(0, epoch=engine.writer.epoch)
-    whole = hasher()
+    digest = _Digest(source)
     hints = _Hints(head)
-    # The digest of one chunk is its address: it is not made a second time.
-    alone: Buffer | None = None
     pieces = split(source) if cipher is None else split(source, seed=cipher.chunk_seed)
     for piece in pieces:
         prepared.size += len(piece)
         if prepared.size > limit:
             raise too_large(prepared.size, limit, at_least=True)
-        if not prepared.chunks and cipher is None:
-            alone = piece
-        else:
-            if alone is not None:
-                whole.update(alone)
-                alone = None
-            whole.update(piece)
+        digest.add(piece)
         address = engine.address(piece)
         prepared.chunks.append(ChunkRef(address, len(piece)))
-        if address in prepared.fresh:
+        if address in prepared.fresh or _is_kept(engine, txn, address):
             continue
-        if not _is_kept(engine, txn, address):
+        if fresh is None:
+            row = _store(engine, address, piece, hints)
+        else:
             make = partial(_store, engine, address, piece, hints)
-            prepared.fresh[address] = fresh.take(address, prepared.epoch, make)
+            row = fresh.take(address, prepared.epoch, make)
+        prepared.fresh[address] = row
+    # The digest of one chunk is its address: it is not made a second time.
     if len(prepared.chunks) > 1 or cipher is not None:
-        prepared.digest = whole.digest()
+        prepared.digest = digest.value()
     return prepared
+
+
+class _Digest:
+    """The digest of a whole document: of a buffer in one go at the end, which is quicker, of other
+    sources piece by piece, from the second piece on.
+    """
+
+    def __init__(self, source: Any) -> None:
+        self._whole = source if isinstance(source, memoryview) else None
+        self._first: Buffer | None = None
+        self._state: Any = None
+
+    def add(self, piece: Buffer) -> None:
+        if self._whole is not None:
+            return
+        if self._first is None:
+            self._first = piece
+            return
+        if self._state is None:
+            self._state = hasher().update(self._first)
+        self._state.update(piece)
+
+    def value(self) -> bytes:
+        if self._state is not None:
+            found: bytes = self._state.digest()
+            return found
+        return blake3_address(self._first or b"" if self._whole is None else self._whole)
 
 
 def _is_kept(engine: Engine, txn: Any, address: bytes) -> bool:

@@ -22,12 +22,12 @@ from pathlib import Path
 
 from streamdb.checks import Buffer, crc32c
 from streamdb.errors import CorruptData, StorageFailure, StoreFull
+from streamdb.outgoing import Outgoing
 
 SEGMENT_BYTES = 256 << 20
 CHUNK, MANIFEST, DICTIONARY = 1, 2, 3
 FILE_HEADER_BYTES = 64
 
-_BUFFER_BYTES = 1 << 20
 _MAPS = 256
 _FILE_MAGIC = b"StreamDB segment"
 _FILE = struct.Struct("<16sII16s20xI")
@@ -35,6 +35,7 @@ _MAGIC = b"SDBr"
 _RECORD = struct.Struct("<4sBBHII32sI")
 _CRC = struct.Struct("<I")
 RECORD_HEADER_BYTES = _RECORD.size + 4
+_PADDING = bytes(8)
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -50,13 +51,6 @@ class RecordHeader:
     address: bytes
     crc: int
 
-    def pack(self) -> bytes:
-        """The 56 bytes in front of the payload."""
-        head = _RECORD.pack(
-            _MAGIC, self.kind, self.codec, 0, self.stored, self.size, self.address, self.crc
-        )
-        return head + _CRC.pack(crc32c(head))
-
     @classmethod
     def unpack(cls, raw: Buffer) -> RecordHeader | None:
         """None when these bytes are not an undamaged record header."""
@@ -66,6 +60,14 @@ class RecordHeader:
             return None
         _, kind, codec, _, stored, size, address, crc = _RECORD.unpack_from(raw)
         return cls(kind, codec, stored, size, address, crc)
+
+
+def _record_header(
+    kind: int, codec: int, stored: int, size: int, address: bytes, crc: int
+) -> bytes:
+    """The 56 bytes in front of a payload, of the fields of a :class:`RecordHeader`."""
+    head = _RECORD.pack(_MAGIC, kind, codec, 0, stored, size, address, crc)
+    return head + _CRC.pack(crc32c(head))
 
 
 def segment_name(number: int) -> str:
@@ -129,6 +131,17 @@ def outside_error(error: OSError, what: str) -> StoreFull | StorageFailure:
     )
 
 
+def fetch(mapped: mmap.mmap, start: int, end: int) -> None:
+    """Have the kernel fetch the bytes from ``start`` to ``end`` of a segment all at once.
+
+    Pages of a map are else fetched a few at a time, where they are touched, and a document that is
+    not in memory takes several times as long.
+    """
+    start &= -mmap.PAGESIZE
+    with contextlib.suppress(OSError):
+        mapped.madvise(mmap.MADV_WILLNEED, start, end - start)
+
+
 class SegmentReader:
     """Read-only maps of segments, shared by the threads of a process."""
 
@@ -148,6 +161,17 @@ class SegmentReader:
         if held is None or offset + length > len(held[1]):
             held = self._map(number, offset + length)
         return held[1][offset : offset + length]
+
+    def expect(self, number: int, start: int, end: int) -> None:
+        """Have the kernel fetch what will be read, as :func:`fetch` does.
+
+        Raises:
+            CorruptData: as :meth:`view`.
+        """
+        held = self._maps.get(number)
+        if held is None or end > len(held[1]):
+            held = self._map(number, end)
+        fetch(held[0], start, end)
 
     def _map(self, number: int, needed: int) -> tuple[mmap.mmap, memoryview]:
         self._flush()
@@ -212,9 +236,7 @@ class SegmentWriter:
         self._lock = threading.RLock()
         self._descriptor = -1
         self._number = 0
-        self._position = 0
-        self._buffer: list[bytes | memoryview] = []
-        self._buffered = 0
+        self._outgoing = Outgoing()
         self._dirty = False
         self._retired: list[int] = []
         self._users = 0
@@ -247,36 +269,26 @@ class SegmentWriter:
             StoreFull: the disk is full; StorageFailure: it failed otherwise.
         """
         crc = crc32c(payload)
-        header = RecordHeader(kind, codec, len(payload), size, address, crc).pack()
+        header = _record_header(kind, codec, len(payload), size, address, crc)
+        length = RECORD_HEADER_BYTES + len(payload)
         with self._lock:
-            if self._descriptor < 0 or self._position + self._buffered >= self._limit:
+            if self._descriptor < 0 or self._outgoing.end >= self._limit:
                 self._rotate()
-            at = self._position + self._buffered
-            length = RECORD_HEADER_BYTES + len(payload)
-            # The payload may be a view into the caller's buffer: copy it unless it goes out now.
-            self._buffer += (header, payload if isinstance(payload, bytes) else bytes(payload))
-            if padding := padded(length) - length:
-                self._buffer.append(bytes(padding))
-            self._buffered += padded(length)
-            if self._buffered >= _BUFFER_BYTES:
-                self.flush()
+            at = self._outgoing.end
+            self._dirty = True
+            try:
+                self._outgoing.add(header, payload, _PADDING[: -length % 8])
+            except OSError as error:
+                raise self._failed(error) from error
             return self._number, at + RECORD_HEADER_BYTES, crc
 
     def flush(self) -> None:
         """Hand what is buffered to the kernel, where every reader sees it."""
-        with self._lock:
-            if not self._buffered:
-                return
-            data = b"".join(self._buffer)
-            try:
-                _write_all(self._descriptor, data, self._position)
-            except OSError as error:
-                self._abandon(truncate=True)
-                raise outside_error(error, "writing a segment") from error
-            self._position += len(data)
-            self._buffer.clear()
-            self._buffered = 0
-            self._dirty = True
+        self._hand_over(self._outgoing.finish)
+
+    def hurry(self) -> None:
+        """Have the disk begin with what was appended, which a commit will soon wait for."""
+        self._hand_over(self._outgoing.hurry)
 
     def sync(self) -> None:
         """Put everything appended so far on the disk."""
@@ -284,6 +296,7 @@ class SegmentWriter:
             self.flush()
             if not self._dirty:
                 return
+            self._outgoing.rest()
             descriptor = os.dup(self._descriptor)
             self._dirty = False
         try:
@@ -311,19 +324,29 @@ class SegmentWriter:
         self._lock = threading.RLock()
         self._descriptor = -1
         self._retired = []
-        self._buffer = []
-        self._buffered = 0
+        self._outgoing = Outgoing()
 
     # -- inside ----------------------------------------------------------------------------------
 
+    def _hand_over(self, write: Callable[[], None]) -> None:
+        with self._lock:
+            if self._outgoing.waiting:
+                try:
+                    write()
+                except OSError as error:
+                    raise self._failed(error) from error
+
+    def _failed(self, error: OSError) -> StoreFull | StorageFailure:
+        self._abandon(truncate=True)
+        return outside_error(error, "writing a segment")
+
     def _abandon(self, *, truncate: bool) -> None:
         self.epoch += 1
-        self._buffer.clear()
-        self._buffered = 0
+        self._outgoing.drop()
         self._dirty = False
         if truncate and self._descriptor >= 0:
             with contextlib.suppress(OSError):
-                os.ftruncate(self._descriptor, self._position)
+                os.ftruncate(self._descriptor, self._outgoing.written)
         self._retire()
 
     def _retire(self) -> None:
@@ -380,7 +403,8 @@ class SegmentWriter:
         ):
             os.close(descriptor)
             return False
-        self._descriptor, self._number, self._position = descriptor, number, padded(size)
+        self._descriptor, self._number = descriptor, number
+        self._outgoing.begin(descriptor, padded(size))
         return True
 
     def _try_new(self, number: int) -> bool:
@@ -393,23 +417,16 @@ class SegmentWriter:
             os.close(descriptor)
             return False
         try:
-            _write_all(descriptor, pack_file_header(number, self._store_id), 0)
+            os.pwrite(descriptor, pack_file_header(number, self._store_id), 0)
             os.fdatasync(descriptor)
             sync_directory(self._directory)
         except OSError:
             os.close(descriptor)
             path.unlink(missing_ok=True)
             raise
-        self._descriptor, self._number, self._position = descriptor, number, FILE_HEADER_BYTES
+        self._descriptor, self._number = descriptor, number
+        self._outgoing.begin(descriptor, FILE_HEADER_BYTES)
         return True
-
-
-def _write_all(descriptor: int, data: bytes, position: int) -> None:
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(descriptor, view, position)
-        view = view[written:]
-        position += written
 
 
 def _try_lock(descriptor: int) -> bool:

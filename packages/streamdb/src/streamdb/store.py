@@ -239,6 +239,7 @@ class StreamDB(Writable):
             # The transaction keeps the chunks that are found in it until the commit has them.
             with engine.writer.preparing(), contextlib.closing(ingest.Held(engine)) as held:
                 put.prepared = ingest.prepare(engine, held.txn, data, self._limit)
+                engine.writer.hurry()
                 written = engine.committer.submit(put.run, full=self._full)
         dictionary.train(engine)
         return written
@@ -334,19 +335,16 @@ class StreamDB(Writable):
             raise missing(validate(path))
         short = rows.short_document(key, value, self._verify)
         if short is None:
-            found, shared = self._get_long(txn, key, value)
+            found, holds = data.read_long(engine, txn, key, value, self._verify)
         else:
             codec_number, size, found, shared = short
+            # A write through another path changes a shared document: the feed does not say whose.
+            holds = not shared
             if codec_number or len(found) != size:
                 found = data.decode_inline(key, codec_number, found, size)
-        # A write through another path changes a shared document: the feed does not say whose.
-        if not shared:
+        if holds:
             cache.put(path, found, number)
         return found
-
-    def _get_long(self, txn: Any, key: bytes, value: bytes) -> tuple[bytes, bool]:
-        record = rows.unpack_record(value[4:], key)
-        return data.read_all(self._engine, txn, record, self._verify), record.shared
 
     def cached(self, path: str) -> bytes | None:
         """The data of a document if it is at hand in memory and current, else None."""
