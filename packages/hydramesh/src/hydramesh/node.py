@@ -36,7 +36,7 @@ from hydramesh.membership.model import (
 from hydramesh.standing import Standing
 from hydramesh.trunk import probes
 from hydramesh.trunk.addresses import free_port
-from hydramesh.trunk.envelope import Opener, decode_beat, encode_beat, seal
+from hydramesh.trunk.envelope import Introduction, Opener, decode_beat, encode_beat, seal
 from hydramesh.trunk.passage import PIECE, STEP_TIMEOUT_S, Forwarder, Passage
 from hydramesh.trunk.session import Files, Session, TrunkLink, check_door, zenoh_settings
 from hydramesh.trunk.silence import Silence
@@ -46,8 +46,6 @@ log = logging.getLogger("hydramesh")
 
 TICK_S = 0.05
 _LINKS_EVERY = 2
-#: Every fourth heartbeat carries the certificate, so that a newcomer waits a second at most.
-_CERTIFICATE_EVERY = 4
 _RETRY_S = 60.0
 _CALL_EVERY_S = 2.0
 #: So long a renewed session waits for its links before the old one closes.
@@ -87,6 +85,7 @@ class Node:
         self._passage = Passage(state.root / "gate.sock")
         self._forwarder = Forwarder(self._ask_gate)
         self._opener = Opener(realm.ca_der)
+        self._introduction = Introduction()
         self._tasks: set[asyncio.Task[object]] = set()
         self._fetching = False
         self._silence = Silence()
@@ -294,8 +293,8 @@ class Node:
         body = encode_beat(
             beat, time.time(), self.realm.roster.version, [str(each) for each in self.endpoints]
         )
-        with_certificate = beat.seq % _CERTIFICATE_EVERY == 1 or beat.leaving
-        certificate = self.realm.certificate.der if with_certificate else b""
+        shown = self._introduction.due(beat, time.monotonic())
+        certificate = self.realm.certificate.der if shown else b""
         sealed = seal(self.realm.key, topic, body, certificate)
         self._session.publish(topic, sealed)
         if self._before is not None:
@@ -355,6 +354,7 @@ class Node:
         for nid in set(current) - set(self.links):
             outbound = current[nid].destination_port in lines
             self._board.name_line(current[nid].destination_port, nid)
+            self._introduction.linked(now)
             self._act(self.membership.link_up(nid, now, outbound=outbound))
         self.links = current
 

@@ -52,6 +52,8 @@ class Settings:
     settle_s: float = 1.0
     drop_dead_s: float = 0.5
     """So long after its node is dead a link is taken down, for the trunk to find another way."""
+    new_link_s: float = 2.0
+    """So long a link is left alone after it was made: the first heartbeats may take a moment."""
     dial_timeout_s: float = 3.0
     dial_backoff_s: float = 0.25
     dial_backoff_max_s: float = 2.0

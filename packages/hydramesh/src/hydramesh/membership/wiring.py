@@ -217,8 +217,9 @@ class Wiring:
         """Links that carry nothing: the trunk should stop sending into them."""
         found: list[Dial | HangUp] = []
         for node, link in self.links.items():
-            silent_since = max(link.since, peers[node].shown_since if node in peers else 0.0)
-            if node not in alive and now - silent_since >= self.settings.drop_dead_s:
+            away_since = peers[node].shown_since if node in peers else 0.0
+            is_new = now - link.since < self.settings.new_link_s
+            if node not in alive and not is_new and now - away_since >= self.settings.drop_dead_s:
                 found.append(HangUp(node))
         return found
 

@@ -54,6 +54,28 @@ def seal(key: PrivateKey, topic: str, body: bytes, certificate: bytes = b"") -> 
     ).SerializeToString()
 
 
+class Introduction:
+    """Which of a node's heartbeats carry its certificate, without which they cannot be verified.
+
+    Every fourth, so that whoever is far away waits a second at most; all of the first second of a
+    link, because the new neighbour takes down a link on which it hears nothing; and the last one.
+    """
+
+    EVERY = 4
+    FIRST_S = 1.0
+
+    def __init__(self) -> None:
+        self._until = 0.0
+
+    def linked(self, now: float) -> None:
+        """A link came up."""
+        self._until = now + self.FIRST_S
+
+    def due(self, beat: Heartbeat, now: float) -> bool:
+        """Whether this one carries it."""
+        return now < self._until or beat.leaving or beat.seq % self.EVERY == 1
+
+
 def _context(topic: str) -> bytes:
     return b"hydramesh " + topic.encode() + b"\0"
 
