@@ -6,13 +6,16 @@ import os
 import random
 import shutil
 import stat
+import subprocess
+import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 
-from streamdb import codec, errors, place
+from streamdb import codec, errors, place, turns
 from streamdb.cache import Cache
 from streamdb.crypto import Key
 from streamdb.metapack import TRAIN_AFTER
@@ -63,6 +66,48 @@ def test_a_newer_format_is_refused_by_its_number(root):
     with pytest.raises(errors.NewerFormat, match="99") as caught:
         StreamDB.open(root)
     assert "upgrade" in caught.value.next_step
+
+
+def test_an_early_format_is_refused_by_its_number(root):
+    StreamDB.open(root).close()
+    marker = place.read_marker(root)
+    assert marker is not None
+    (root / place.MARKER).write_bytes(replace(marker, format=1).to_bytes())
+    with pytest.raises(errors.OlderFormat, match="format 1") as caught:
+        StreamDB.open(root)
+    assert "export" in caught.value.next_step
+
+
+def test_waiting_for_a_writer_holds_up_no_other_thread(root):
+    program = (
+        "import sys; from streamdb import StreamDB\n"
+        "with StreamDB.open(sys.argv[1]) as db, db.transaction() as together:\n"
+        "    together.write_document('theirs', b'1')\n"
+        "    print('held', flush=True)\n"
+        "    sys.stdin.readline()\n"
+    )
+    StreamDB.open(root).close()
+    lock = root / place.INDEX / "lock.mdb"
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(root)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as process, ThreadPoolExecutor(1) as threads:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        assert turns.holder_of(lock) == process.pid
+        # Whoever only reads does not wait at all.
+        with StreamDB.open(root, readonly=True) as db:
+            assert db.search() == []
+            assert db.engine.writer_elsewhere() == process.pid
+        opening = threads.submit(StreamDB.open, root)
+        # This thread runs meanwhile: were it held up, nobody would let the other process end.
+        for _ in range(20):
+            time.sleep(0.01)
+            assert not opening.done()
+        process.communicate("\n", timeout=60)
+        with opening.result(60) as db:
+            assert db.search() == ["theirs"]
+            assert db.engine.writer_elsewhere() == turns.holder_of(lock) == 0
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"magic": "StreamDB store", "format": "x"}'])

@@ -12,7 +12,7 @@ from packages.hydramesh.tests.library.band import content, documents, info, leve
 from packages.hydramesh.tests.library.test_two_daemons import folder, shared, two
 
 from hydramesh.library.errors import StoreLocked
-from hydramesh.library.locks import program, refuse_locked, wait_for_turn, writer_of
+from hydramesh.library.locks import program, refuse_locked, wait_for_turn
 from streamdb import StreamDB
 
 __all__ = ["folder", "two"]
@@ -51,21 +51,21 @@ def locked(path):
 def test_who_writes_is_seen_without_taking_a_lock(tmp_path):
     path = made(tmp_path / "drums.sdb", kick=b"boom")
     with StreamDB.open(path) as db:
-        assert writer_of(db) == 0
+        assert db.engine.writer_elsewhere() == 0
         wait_for_turn(db)
         with locked(path) as process:
-            assert writer_of(db) == process.pid
+            assert db.engine.writer_elsewhere() == process.pid
             with pytest.raises(StoreLocked) as caught:
                 wait_for_turn(db)
             assert str(process.pid) in caught.value.what
             with pytest.raises(StoreLocked, match=str(process.pid)):
                 refuse_locked(path)
             assert program(process.pid).startswith(f"process {process.pid} (")
-        assert writer_of(db) == 0
+        assert db.engine.writer_elsewhere() == 0
         refuse_locked(path)
         # Our own transaction is no obstacle to ourselves.
         with db.transaction() as together:
-            assert writer_of(db) == 0
+            assert db.engine.writer_elsewhere() == 0
             refuse_locked(path)
             together.write_document("snare", b"tack")
         # And who is killed has no lock any more.

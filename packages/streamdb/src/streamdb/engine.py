@@ -22,7 +22,7 @@ from streamdb.blocks import PathIndex
 from streamdb.checks import Buffer
 from streamdb.checks import address as blake3_address
 from streamdb.commit import Committer
-from streamdb.errors import CorruptData, StoreBusy, StoreClosed, StoreFull
+from streamdb.errors import StoreBusy, StoreClosed, StoreFull
 from streamdb.failures import READERS, translate
 from streamdb.metapack import Packer
 from streamdb.naming import Known
@@ -139,7 +139,8 @@ class Engine:
 
         index = self.root / place.INDEX
         data = index / "data.mdb"
-        _check_files(data, self.readonly)
+        names = frozenset(name.encode() for name in _TABLES)
+        place.check_index(data, names, readonly=self.readonly)
         self._open_lock_file(index / "lock.mdb")
         needed = max(_SMALLEST_MAP, data.stat().st_size if data.exists() else 0)
         size = max(map_bytes, needed) if map_bytes >= MAP_BYTES else map_bytes
@@ -231,12 +232,17 @@ class Engine:
         )
 
     def _open_handles(self, *, create: bool) -> dict[bytes, Any]:
-        if not create:
+        if self.readonly and not create:
             return {letter: self.env.open_db(n.encode(), create=False) for n, letter in _NAMED}
         try:
+            # py-lmdb opens a table in a write transaction, and whoever waits for one in LMDB holds
+            # up every thread: we wait for our turn, which does not.
             self.take_turn()
             with self.env.begin(write=True) as txn:
-                return {letter: self.env.open_db(name.encode(), txn=txn) for name, letter in _NAMED}
+                return {
+                    letter: self.env.open_db(n.encode(), txn=txn, create=create)
+                    for n, letter in _NAMED
+                }
         finally:
             self.end_turn()
 
@@ -244,6 +250,10 @@ class Engine:
         """Wait until no other process writes; :meth:`end_turn` lets the next one."""
         if self._lock_file >= 0:
             turns.take(self._lock_file)
+
+    def writer_elsewhere(self) -> int:
+        """Another process that writes now, by its number: 0 for none, -1 if it has none here."""
+        return turns.holder(self._lock_file) if self._lock_file >= 0 else 0
 
     def end_turn(self) -> None:
         """Let another process write."""
@@ -416,24 +426,6 @@ class _Reading:
 
     def close(self) -> None:
         self.txn.abort()
-
-
-def _check_files(data: Path, readonly: bool) -> None:
-    """Refuse an index file that LMDB would crash on: cut off, or not there."""
-    # A store without its marker is being made: its tables may not be there yet.
-    whole = (data.parent.parent / place.MARKER).exists()
-    if not data.exists():
-        if readonly or whole:
-            raise CorruptData(
-                f"the index file {data} is missing",
-                next_step="restore it from a backup, or run `streamdb repair`",
-            )
-        return
-    from streamdb import pages
-
-    pages.check_opening(
-        data, frozenset(name.encode() for name in _TABLES) if whole else frozenset()
-    )
 
 
 def _identity(root: Path) -> tuple[int, int]:

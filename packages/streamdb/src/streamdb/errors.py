@@ -151,6 +151,10 @@ class NewerFormat(StreamDBError):
     """The store was written by a newer version of StreamDB."""
 
 
+class OlderFormat(StreamDBError):
+    """The store was written by an early version of StreamDB, in a format that is no longer read."""
+
+
 class ReadOnlyStore(StreamDBError):
     """A write was asked of a store that is open for reading only, or that may not be written."""
 

@@ -22,6 +22,7 @@ from streamdb.errors import (
     NewerFormat,
     NotAStore,
     NotFound,
+    OlderFormat,
     ReadOnlyStore,
     StorageFailure,
     StreamDBError,
@@ -31,7 +32,7 @@ from streamdb.segments import outside_error, sync_directory
 
 MARKER = "STREAMDB"
 INDEX, SEGMENTS, QUARANTINE = "index", "segments", "quarantine"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 _MAGIC = "StreamDB store"
 _NETWORK = {
@@ -105,6 +106,12 @@ def read_marker(root: Path) -> Marker | None:
                 why=f"this version reads formats up to {FORMAT_VERSION}",
                 next_step="upgrade StreamDB on this machine",
             )
+        if version == 1:
+            raise OlderFormat(
+                f"{root} was written by an early StreamDB (format 1)",
+                why="its audio is packed in a way that this version does not read",
+                next_step="export it with the version that wrote it, and import that here",
+            )
         store_id = bytes.fromhex(content["store"])
         if version < 1 or len(store_id) != 16:
             raise ValueError("format or store identity out of range")
@@ -115,6 +122,26 @@ def read_marker(root: Path) -> Marker | None:
             why=f"{type(error).__name__}: {error}",
             next_step="run `streamdb repair`, or copy the file from a backup of this store",
         ) from None
+
+
+def check_index(data: Path, tables: frozenset[bytes], *, readonly: bool) -> None:
+    """Refuse an index file that LMDB would crash on: cut off, or not there.
+
+    Raises:
+        CorruptData: it is, and what to do.
+    """
+    # A store without its marker is being made: its tables may not be there yet.
+    whole = (data.parent.parent / MARKER).exists()
+    if not data.exists():
+        if readonly or whole:
+            raise CorruptData(
+                f"the index file {data} is missing",
+                next_step="restore it from a backup, or run `streamdb repair`",
+            )
+        return
+    from streamdb import pages
+
+    pages.check_opening(data, tables if whole else frozenset())
 
 
 def write_marker(root: Path, marker: Marker) -> None:

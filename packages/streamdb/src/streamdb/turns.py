@@ -11,10 +11,15 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import os
+import struct
 import time
+from pathlib import Path
 
 # LMDB locks byte 0, and for each reader the byte whose number is the process's.
 _TURN_AT = 1 << 40
+# struct flock: kind, from where, first byte, bytes, process; padded to its alignment.
+_LOCK = struct.Struct("@hhqqi0q")
 
 
 def take(descriptor: int) -> None:
@@ -38,3 +43,34 @@ def take(descriptor: int) -> None:
 def end(descriptor: int) -> None:
     """Let another process write; does nothing when it is not our turn."""
     fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, _TURN_AT)
+
+
+def holder(descriptor: int) -> int:
+    """The other process whose turn it is: 0 for none, -1 where it has no number here.
+
+    It asks, and takes nothing: the lock belongs to whole processes.
+    """
+    asked = _LOCK.pack(fcntl.F_WRLCK, 0, _TURN_AT, 1, 0)
+    try:
+        kind, *_, process = _LOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_GETLK, asked))
+    except OSError:
+        return 0
+    return 0 if kind == fcntl.F_UNLCK else int(process) or -1
+
+
+def holder_of(path: Path) -> int:
+    """As :func:`holder`, of a lock file that need not be open; this process counts as none.
+
+    Opening it would not do: closing it again drops all locks that this process has on it.
+    """
+    try:
+        found = path.stat()
+        lines = Path("/proc/locks").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    place = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
+    for line in lines:
+        _, kind, *_, process, file, first, _ = line.replace("-> ", "").split()
+        if (kind, file, first) == ("POSIX", place, str(_TURN_AT)) and int(process) != os.getpid():
+            return int(process)
+    return 0

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from hydramesh.identity.certs import PrivateKey, public_bytes
 from hydramesh.library.catalogue import Entry
 from hydramesh.library.errors import StoreUnusable
-from hydramesh.library.locks import program, refuse_locked, wait_for_turn, writer_of
+from hydramesh.library.locks import program, refuse_locked, wait_for_turn
 from hydramesh.library.mirror import Mirror
 from hydramesh.sync.apply import Applied, Collection
 from hydramesh.sync.charter import Charter, Grant, read_grants
@@ -91,7 +91,7 @@ class Shelf:
         since, documents = self._since, self._documents
         if not since or time.monotonic() - since < _LONG_S or documents is None:
             return ""
-        process = writer_of(documents)
+        process = documents.engine.writer_elsewhere()
         return f"its store is locked by {program(process)}" if process else ""
 
     def role(self, node: str) -> Role | None:
