@@ -106,7 +106,8 @@ def test_a_loop_is_one_quantum_and_what_was_injected(jackd, tmp_path, quantum, d
     target = tmp_path / "m.json"
     words = ["measure", "midi", "--jack-server", server.name, "--send", "loop:midi_in",
              "--receive", "loop:midi_out", "--count", "50", "-o", str(target)]  # fmt: skip
-    assert run_cli(words) == 0
+    # A machine that misses a cycle loses what was in it: measured anew then.
+    assert any(run_cli(words) == 0 for _ in range(5))
     run = load_run(target)
     data = run.data
     assert isinstance(data, MidiData)

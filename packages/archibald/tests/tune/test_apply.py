@@ -94,7 +94,7 @@ def _steps_and_events(scene: Scene) -> list[tuple[str, int]]:
     return [(event, n) for n in range(1, count + 1) for event in ("journaled", "written", "done")]
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 @pytest.mark.parametrize("name", ["raspberry-pi"])
 def test_killed_at_any_point_everything_comes_back(scene, name):
     it = scene(name)

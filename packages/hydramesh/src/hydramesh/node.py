@@ -113,11 +113,12 @@ class Node:
     async def start(self) -> None:
         """Open the trunk; the port outside opens last, after the check of our own door."""
         try:
+            await self._board.take_port(self.config.host, self.config.port)
             await self._renew_if_due()
             lines = await self._board.open_lines()
             await self._open_session(lines)
             await self._open_gate()
-            self.listening = await self._board.open_port(self.config.host, self.config.port)
+            self.listening = await self._board.open_port()
         except BaseException:
             await self.stop()
             raise

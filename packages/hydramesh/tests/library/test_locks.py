@@ -114,7 +114,7 @@ def test_a_locked_store_waits_and_the_rest_goes_on(two, folder):
     wait_for(lambda: problems(bert) == [], bert.log)
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 def test_a_daemon_stops_beside_a_locked_store_and_waits_for_it_at_its_start(two, folder):
     anna, bert = two
     first, second = shared(anna, bert, folder, kick=b"boom")

@@ -41,7 +41,7 @@ def run(folder, count, seconds):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_two_daemons_become_equal_and_lose_nothing(folder):
-    run(folder, 2, 20)
+    run(folder, 2, 10)
 
 
 @pytest.mark.torture

@@ -237,6 +237,7 @@ def test_a_folder_that_is_gone_deletes_nothing(two, folder):
     assert content(second)["kick.wav"] == b"boom"
 
 
+@pytest.mark.torture
 def test_parts_names_only_pauses_and_twins(two, folder):
     anna, bert = two
     loop = os.urandom(300_000)

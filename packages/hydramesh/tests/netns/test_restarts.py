@@ -34,7 +34,7 @@ def linked(machine):
 @pytest.mark.parametrize(
     ("hidden", "restarts"),
     [
-        (2, 2),
+        (2, 1),
         pytest.param(2, 8, marks=pytest.mark.torture),
         pytest.param(1, 8, marks=pytest.mark.torture),
     ],

@@ -85,7 +85,8 @@ class Studio:
         await gate.start(self.folder / "gate.sock")
         await forwarder.start(self.folder / "member.sock")
         board.gate_path = str(self.folder / "member.sock")
-        await board.open_port(self.endpoint.host, self.endpoint.port)
+        await board.take_port(self.endpoint.host, self.endpoint.port)
+        await board.open_port()
         try:
             yield
         finally:

@@ -59,6 +59,7 @@ def test_who_does_not_hear_us_gets_more_time_and_strangers_do_not_count():
 
 
 @pytest.mark.slow
+@pytest.mark.torture
 def test_a_silent_trunk_is_opened_anew_and_carries_again(folder):
     """Zenoh hands on nothing to one node any more, as when its routing has stopped."""
 

@@ -17,7 +17,7 @@ import contextlib
 import errno
 import functools
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from hydramesh.errors import PortTaken, StorageFailure, Unreachable
@@ -182,22 +182,29 @@ class Switchboard:
         for line in self.lines:
             line.retired = False
 
-    async def open_port(self, host: str, port: int) -> list[str]:
-        """Open the port outside; returns the addresses that are listened on."""
+    async def take_port(self, host: str, port: int) -> None:
+        """Take the port outside, still closed, before the kernel gives it to a connection of ours.
+
+        Raises:
+            PortTaken, StorageFailure: it cannot be had.
+        """
         loop = asyncio.get_running_loop()
-        try:
-            self._server = await loop.create_server(self._outer_end, host, port, backlog=64)
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise PortTaken(
-                    f"port {port} is taken by another program",
-                    next_step=f"see which one: ss -ltnp 'sport = :{port}'; or set \"port\" in the"
-                    " configuration",
-                ) from None
-            raise StorageFailure(
-                f"cannot listen on {host} port {port}", why=error.strerror or str(error)
-            ) from None
-        return [_shown(each.getsockname()) for each in self._server.sockets]
+        with _named(host, port):
+            self._server = await loop.create_server(
+                self._outer_end, host, port, backlog=64, start_serving=False
+            )
+
+    async def open_port(self) -> list[str]:
+        """Open the port that was taken; returns the addresses that are listened on.
+
+        Raises:
+            PortTaken, StorageFailure: it cannot be opened.
+        """
+        assert self._server is not None
+        addresses = [each.getsockname() for each in self._server.sockets]
+        with _named(*addresses[0][:2]):
+            await self._server.start_serving()
+        return [_shown(each) for each in addresses]
 
     def _outer_end(self) -> _End:
         end = _End(self._outer_lost)
@@ -398,6 +405,23 @@ def _reason(error: OSError | TimeoutError) -> str:
     if isinstance(error, TimeoutError):
         return "no answer"
     return (error.strerror or str(error)).lower()
+
+
+@contextlib.contextmanager
+def _named(host: str, port: int) -> Iterator[None]:
+    """Name what keeps us from listening."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise PortTaken(
+                f"port {port} is taken by another program",
+                next_step=f"see which one: ss -ltnp 'sport = :{port}'; or set \"port\" in the"
+                " configuration",
+            ) from None
+        raise StorageFailure(
+            f"cannot listen on {host} port {port}", why=error.strerror or str(error)
+        ) from None
 
 
 def _shown(address: tuple[object, ...]) -> str:
