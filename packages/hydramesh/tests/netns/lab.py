@@ -33,6 +33,7 @@ from hydramesh.v1 import control_pb2, control_pb2_grpc, mesh_pb2, mesh_pb2_grpc
 
 PORT = 50051
 NOBODY = "02:00:00:00:00:ff"
+HERE = ("alive", "suspect")
 _LABS = itertools.count()
 
 
@@ -93,9 +94,11 @@ class Machine:
         return getattr(stub, method)(request, timeout=120)
 
     def peers(self) -> dict[str, control_pb2.Peer]:
-        """The other nodes as it sees them, by name."""
+        """The other nodes as it sees them, by name; who joined anew counts as the new one."""
         found = self.ask("ListPeers", control_pb2.PeersRequest())
-        return {each.name: each for each in found.peers}
+        return {
+            each.name: each for each in sorted(found.peers, key=lambda peer: peer.state in HERE)
+        }
 
     def sees(self, other: Machine) -> str:
         """The state of another node in its eyes."""
@@ -109,7 +112,7 @@ class Machine:
         return set()
 
     def _alive(self) -> set[str]:
-        return {name for name, each in self.peers().items() if each.state in ("alive", "suspect")}
+        return {name for name, each in self.peers().items() if each.state in HERE}
 
     def echo(self, other: Machine, chunks: int = 4) -> mesh_pb2.BenchmarkResult:
         """The result of a very short benchmark."""

@@ -364,9 +364,14 @@ class View:
         if not more or cursor.key() != wanted:
             more = cursor.prev() if more else cursor.last()
             more = more or cursor.first()
+        before = 0
         while more:
             key = cursor.key()
             row = rows.unpack_feed(rows.unseal(rows.FEED, key, cursor.value(), self.verify), key)
+            if before and row.first != before + 1:
+                # A page that a damaged one leads to a second time; its rows are whole.
+                raise rows.damaged(rows.FEED, key, f"it does not follow on {before}")
+            before = row.last
             if row.last > since:
                 yield row
             more = cursor.next()
