@@ -56,6 +56,7 @@ def test_roles_and_groups(make):
     assert r"carl\nthe master" in dot_text(graph)
 
 
+@pytest.mark.torture
 def test_simulated_failures_end_by_themselves(make):
     anna, bert, carl = peers = realm(make, "anna", "bert", "carl")
     wait_for(lambda: len(anna.ok("links")["links"]) == 2, anna.log)

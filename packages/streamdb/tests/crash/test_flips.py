@@ -86,7 +86,7 @@ def test_files_that_end_too_early(damaged):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 def test_flips_in_an_encrypted_store(sealed):
     damages = [
         damage
