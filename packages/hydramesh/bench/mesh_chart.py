@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,8 +38,15 @@ def position(ratio: float) -> float:
     return math.log(inside / _LEAST) / math.log(_MOST / _LEAST)
 
 
+def _require_pillow() -> None:
+    if importlib.util.find_spec("PIL") is None:
+        print("the chart needs Pillow: .venv/bin/python -m pip install pillow", file=sys.stderr)
+        raise SystemExit(3)
+
+
 def draw(every: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Write the chart. Needs Pillow."""
+    _require_pillow()
     from PIL import Image, ImageDraw, ImageFont
 
     rows = [row for row in every if row["contender"] in _COLOURS]
