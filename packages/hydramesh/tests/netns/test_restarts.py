@@ -5,20 +5,11 @@ from __future__ import annotations
 import signal
 
 import pytest
-from packages.hydramesh.tests.netns.lab import NotHere, laboratory, until
+from packages.hydramesh.tests.netns.lab import until
 from packages.hydramesh.tests.netns.test_three import hide
 
 pytestmark = pytest.mark.slow
 BACK_S = 30.0
-
-
-@pytest.fixture
-def lab():
-    try:
-        with laboratory() as made:
-            yield made
-    except NotHere as error:
-        pytest.skip(f"network namespaces cannot be made here: {error}")
 
 
 def restart(machine, *, gently):

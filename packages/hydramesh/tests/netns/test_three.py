@@ -4,20 +4,11 @@ from __future__ import annotations
 
 import pytest
 from packages.hydramesh.tests.netns import scenarios
-from packages.hydramesh.tests.netns.lab import NotHere, laboratory, wait_for
+from packages.hydramesh.tests.netns.lab import wait_for
 
 pytestmark = pytest.mark.slow
 #: Targets are 1.5 s, 2 s and 3 s (bench/healing.py measures); here a busy machine may be slower.
 DETECTED_S, REROUTED_S, HEALED_S = 4.0, 8.0, 12.0
-
-
-@pytest.fixture
-def lab():
-    try:
-        with laboratory() as made:
-            yield made
-    except NotHere as error:
-        pytest.skip(f"network namespaces cannot be made here: {error}")
 
 
 def test_killed_and_back(lab):

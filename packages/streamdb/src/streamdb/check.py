@@ -43,7 +43,7 @@ def check_store(
     """Check the store in a directory, also one that is too damaged to be opened.
 
     Raises:
-        NotFound, NotAStore, NewerFormat, KeyRequired, WrongKey.
+        NotFound, NotAStore, NewerFormat, OlderFormat, KeyRequired, WrongKey.
     """
     from streamdb.store import StreamDB
 

@@ -50,8 +50,8 @@ def open_engine(
     """The engine of the store at ``root``, made first where there is none and ``create`` says so.
 
     Raises:
-        NotFound, NotAStore, NewerFormat, CorruptData, KeyRequired, WrongKey, ReadOnlyStore,
-        UnsuitableFileSystem, StoreFull, StoreBusy.
+        NotFound, NotAStore, NewerFormat, OlderFormat, CorruptData, KeyRequired, WrongKey,
+        ReadOnlyStore, UnsuitableFileSystem, StoreFull, StoreBusy.
     """
     marker = place.read_marker(root)
     if marker is None:

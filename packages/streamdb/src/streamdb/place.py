@@ -77,8 +77,8 @@ def read_marker(root: Path) -> Marker | None:
     """The marker of a store, or None without one.
 
     Raises:
-        NotAStore: the file is another program's; CorruptData: it is damaged; NewerFormat: a newer
-            StreamDB wrote it.
+        NotAStore: the file is another program's; CorruptData: it is damaged; NewerFormat,
+            OlderFormat: a newer or an early StreamDB wrote it.
     """
     path = root / MARKER
     try:

@@ -114,8 +114,8 @@ class StreamDB(Writable):
             segment_bytes: from which size on a segment is full.
 
         Raises:
-            NotFound, NotAStore, NewerFormat, CorruptData, KeyRequired, WrongKey, ReadOnlyStore,
-            UnsuitableFileSystem, StoreFull, StoreBusy, InvalidArgument.
+            NotFound, NotAStore, NewerFormat, OlderFormat, CorruptData, KeyRequired, WrongKey,
+            ReadOnlyStore, UnsuitableFileSystem, StoreFull, StoreBusy, InvalidArgument.
         """
         check_options(durability, cache=cache, cache_bytes=cache_bytes, versions=versions)
         engine = open_engine(
