@@ -50,6 +50,17 @@ def lie(member: Member, kind: str, reply) -> list[str]:
     return asked
 
 
+def wait_for(member: Member, kind: str, asked: list[str]) -> None:
+    """Let an honest member answer only when the other one was asked, or all could come of it."""
+
+    async def reply(topic, data):
+        while not asked:
+            await asyncio.sleep(0.01)
+        return await HONEST(member.library.server, topic, data)
+
+    lie(member, kind, reply)
+
+
 def play(work, root, *names):
     async def run():
         async with band(root, *names) as members:
@@ -92,6 +103,8 @@ def test_contents_come_from_who_is_honest(root, what):
             copy.delete("take")
             del vars(mallory.library.server)["chosen"]
             mallory.follower("drums").paused = True
+        else:
+            wait_for(anna, "blob", asked)
         follow = await bert.follow("drums")
         await until(
             lambda: has(follow, kick=short) and (what == "absent" or has(follow, take=data))
@@ -124,6 +137,7 @@ def test_short_contents_come_from_who_is_honest(root, what):
             }[what]
 
         asked = lie(mallory, "contents", reply)
+        wait_for(anna, "contents", asked)
         follow = await bert.follow("drums")
         await until(lambda: has(follow, **wanted))
         assert asked
