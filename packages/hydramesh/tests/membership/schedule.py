@@ -180,7 +180,7 @@ class Schedule:
         world.cut.clear()
         world.loss = min(world.loss, 0.01)
         for name, host in world.hosts.items():
-            host.paused_until = min(host.paused_until, world.now)
+            world.resume(name)
             # Where pairs can never connect, the host between them has to be there.
             needed = name == "h0" and bool(world.never)
             if host.process is None and (needed or self.random.random() < 0.5):

@@ -114,6 +114,8 @@ class World:
         instance = self.random.getrandbits(53)
         host.process = Membership(host.node, instance, self.clock(host), self.settings)
         host.waiting.clear()
+        # What the process before it heard, this one did not.
+        self.first_heard = {who: at for who, at in self.first_heard.items() if who[0] != name}
         self.do(
             host,
             host.process.know([self.hosts[other].node for other in knows], host_now(self, host)),
@@ -143,6 +145,12 @@ class World:
     def pause(self, name: str, seconds: float) -> None:
         """Stop a process for a while, as a busy machine does; what comes meanwhile waits."""
         self.hosts[name].paused_until = self.now + seconds
+
+    def resume(self, name: str) -> None:
+        """Let a process that is stopped go on now: what waited comes first, in its order."""
+        host = self.hosts[name]
+        host.paused_until = min(host.paused_until, self.now)
+        self._wake(host)
 
     def clock(self, host: Host) -> float:
         """The host's monotonic clock."""

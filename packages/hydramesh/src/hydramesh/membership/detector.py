@@ -26,6 +26,8 @@ from hydramesh.membership.quality import Quality
 
 _KEPT_INSTANCES = 4
 _ADVANCES = 5
+_VERDICT_S = 0.6
+"""So long heartbeats hurry after a node was given up: on lossy ways one alone may get lost."""
 
 
 @dataclass(slots=True)
@@ -235,10 +237,16 @@ class Detector:
 
     # -- telling ---------------------------------------------------------------------------------
 
-    @property
-    def suspects(self) -> bool:
-        """Whether anybody is suspect."""
-        return any(peer.status is Status.SUSPECT for peer in self.peers.values())
+    def hurries(self, now: float) -> bool:
+        """Whether a verdict is urgent: on who is suspect, or has just been given up.
+
+        Who was given up may still hear us, for as long as its transport keeps the link.
+        """
+        return any(
+            peer.status is Status.SUSPECT
+            or (peer.status is Status.DEAD and now - peer.since < _VERDICT_S)
+            for peer in self.peers.values()
+        )
 
     def changes(self, now: float) -> list[Changed]:
         """What became different since the last call."""

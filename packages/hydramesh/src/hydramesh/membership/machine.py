@@ -161,7 +161,7 @@ class Membership:
         if not soon and now < self._next_beat:
             return []
         self._detector.answer = False
-        hurry = 0.5 if self._detector.suspects else 1.0
+        hurry = 0.5 if self._detector.hurries(now) else 1.0
         # From the planned time on, so that a late tick does not stretch the interval.
         base = now if soon or now - self._next_beat > self.settings.interval_s else self._next_beat
         self._next_beat = base + self.settings.interval_s * hurry
