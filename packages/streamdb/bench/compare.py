@@ -41,6 +41,7 @@ BYTES_PER_DOCUMENT, BYTES_PER_BLOB_ROUND = 12_000, 1 << 30
 
 #: What is quoted was measured on so many documents, while others kept fewer CPUs busy than this.
 QUOTED_DOCUMENTS, QUIET_CORES = 100_000, 0.25
+ROUNDS = 5
 
 
 class Refused(Exception):
@@ -66,7 +67,7 @@ def options(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="100,000 documents, 3 rounds")
     parser.add_argument("--documents", type=positive, metavar="N", help="default: 1,000,000")
-    parser.add_argument("--rounds", type=positive, metavar="N", help="default: 5")
+    parser.add_argument("--rounds", type=positive, metavar="N", help=f"default: {ROUNDS}")
     parser.add_argument("--seed", type=positive, default=1, metavar="N")
     parser.add_argument("--only", default="", metavar="NAMES",
                         help=f"stores, separated by commas: {','.join(NAMES)}")  # fmt: skip
@@ -86,7 +87,7 @@ def options(argv: Sequence[str] | None = None) -> argparse.Namespace:
                         help="put tables and chart into the documentation")  # fmt: skip
     chosen = parser.parse_args(argv)
     chosen.documents = chosen.documents or (100_000 if chosen.quick else 1_000_000)
-    chosen.rounds = chosen.rounds or (3 if chosen.quick else 5)
+    chosen.rounds = chosen.rounds or (3 if chosen.quick else ROUNDS)
     chosen.stores = _names(parser, chosen.only, NAMES)
     known = [case.name for case in cases_for(chosen.documents)]
     chosen.names = _names(parser, chosen.cases, known)
@@ -176,7 +177,7 @@ def figures_of(
         "documents": chosen.documents,
         "rounds": chosen.rounds,
         "seed": chosen.seed,
-        "options": " --quick" if chosen.quick else "",
+        "options": _options_said(chosen),
         "machine": description(bench.work),
         "stores": {
             name: {"versions": each.versions, "about": list(each.about)}
@@ -189,6 +190,13 @@ def figures_of(
         "failed": outcome.failed,
         "interrupted": outcome.interrupted,
     }
+
+
+def _options_said(chosen: argparse.Namespace) -> str:
+    """The options that a reader needs to measure the same."""
+    if chosen.quick:
+        return " --quick"
+    return f" --rounds {chosen.rounds}" if chosen.rounds != ROUNDS else ""
 
 
 def earlier_samples(chosen: argparse.Namespace) -> list[Sample]:

@@ -115,10 +115,13 @@ class Rocks:
     def metadata(self, path: str) -> dict[str, Any]:
         return metadata_of(self._db.get(path.encode()))
 
-    def _keys(self, db: Any, start: str) -> Iterator[bytes]:
+    def _keys(self, db: Any, start: str) -> list[bytes]:
+        # The iterator reads the bound out of the options, and does not keep them: what lets go of
+        # them before the end sees keys left out.
         until = self._lib.ReadOptions()
         until.set_iterate_upper_bound(successor(start).encode())
-        found: Iterator[bytes] = db.keys(from_key=start.encode(), read_opt=until)
+        found = list(db.keys(from_key=start.encode(), read_opt=until))
+        del until
         return found
 
     def search(self, prefix: str) -> list[str]:
@@ -128,7 +131,7 @@ class Rocks:
         return [key.decode()[::-1] for key in self._keys(self._reversed, suffix[::-1])]
 
     def count(self, prefix: str) -> int:
-        return sum(1 for _ in self._keys(self._db, prefix))
+        return len(self._keys(self._db, prefix))
 
     def find(self, question: Question) -> list[str]:
         needles = question.needles()

@@ -116,33 +116,39 @@ class Material:
 
 
 def starts_of(ordered: Sequence[str], size: int, count: int, seed: int) -> list[str]:
-    """Beginnings that about ``size`` of some sorted texts have: within a factor of 1.5.
+    """Beginnings that about ``size`` of some sorted texts have: within a factor of 1.5, or else 2.5.
 
-    Fewer than ``count`` where there are no more, none where nothing has that many.
+    Fewer than ``count`` where there are no more.
+
+    Raises:
+        LookupError: nothing has that many.
 
     >>> starts_of(["aa1", "aa2", "ab1", "b"], 2, 1, 1)
     ['aa']
     """
-    found: dict[str, None] = {}
-    random = Random(f"{seed} {size}")  # noqa: S311 - the same everywhere, not secret
-    for _ in range(40 * count):
-        if len(found) == count:
-            break
-        start = _nearest(ordered, random.choice(ordered), size)
-        if start is not None:
-            found[start] = None
-    return list(found)
+    for most_off in (1.5, 2.5):
+        found: dict[str, None] = {}
+        random = Random(f"{seed} {size}")  # noqa: S311 - the same everywhere, not secret
+        for _ in range(40 * count):
+            if len(found) == count:
+                break
+            start = _nearest(ordered, random.choice(ordered), size, most_off)
+            if start is not None:
+                found[start] = None
+        if found:
+            return list(found)
+    raise LookupError(f"nothing begins {size:,} of these texts")
 
 
-def _nearest(ordered: Sequence[str], text: str, size: int) -> str | None:
+def _nearest(ordered: Sequence[str], text: str, size: int, most_off: float) -> str | None:
     """The beginning of a text whose number of matches lies nearest to ``size``."""
-    best, best_off = None, 1.5
+    best, best_off = None, most_off
     for length in range(1, len(text) + 1):
         matches = matches_of(ordered, text[:length])
         off = max(matches / size, size / matches)
         if off < best_off:
             best, best_off = text[:length], off
-        if matches < size / 1.5:
+        if matches < size / most_off:
             break
     return best
 
