@@ -14,13 +14,14 @@ mutual TLS and its switchboard in between.
   TLS).
 
 Exit codes: 0 all targets reached, 1 a target missed, 2 usage, 3 a program to compare with is
-missing, 4 a contender failed.
+missing, 4 a contender failed, 130 interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -172,6 +173,8 @@ def _write(chosen: argparse.Namespace, groups: list[dict[str, Any]]) -> None:
 def main() -> int:
     """Print the rows."""
     chosen = _arguments()
+    # Daemons and trees of gigabytes are not to stay behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if not chosen.source and chosen.only != "line":
         lacking = mesh_syncers.missing(chosen.without)
         for sentence in lacking:
@@ -183,6 +186,9 @@ def main() -> int:
     except (mesh_sync.NotEqual, mesh_syncers.ContenderFailed) as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         return 4
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return 130
     _write(chosen, groups)
     sys.stdout.write(mesh_report.text(groups))
     return 1 if any(group["missed"] for group in groups) else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from hydramesh.sync.errors import BadMessage
-from hydramesh.sync.pulls import Pull
+from hydramesh.sync.pulls import PIECE, Pull
 
 SHORT = 64 << 10
 """Contents of at most so many bytes go in bundles, and wait in memory until they are stored."""
@@ -17,6 +17,15 @@ MOST_BYTES = 512 << 10
 def is_short(size: int) -> bool:
     """Whether a content goes in bundles."""
     return size <= SHORT
+
+
+def stays_in_memory(size: int) -> bool:
+    """Whether a content waits in memory until it is stored, and not in a file.
+
+    What came in one request was compared with its digest as a whole; to write it, read it and
+    compare it again costs more than to ask for it once more after a kill.
+    """
+    return size <= PIECE
 
 
 def bundled(pulls: Iterable[Pull]) -> Iterator[list[Pull]]:

@@ -1,7 +1,8 @@
 """Contents on their way: files in the state directory, with a journal of what is there of them.
 
-A content of one piece is written whole. Of a longer one the pieces come in any order; the journal
-says which are there, so that a transfer goes on after a kill. What it says is checked again then.
+They are contents of several pieces, which come in any order; the journal says which are there, so
+that a transfer goes on after a kill. What it says is checked again then. What is one piece waits in
+memory (see ``bundles``).
 """
 
 from __future__ import annotations
@@ -94,12 +95,11 @@ class Partials:
             os.close(handle)
         write_private(self._journal(fetch.digest), journal)
 
-    def finish(self, digest: bytes, pieces: tuple[bytes, ...]) -> Path | None:
+    def finish(self, digest: bytes) -> Path | None:
         """The whole content, all its pieces being here; None if it is not what its digest says."""
         part = self._part(digest)
         self._journal(digest).unlink(missing_ok=True)
-        # A content of one piece was compared with its digest before it was written.
-        if pieces != (digest,) and _hash(part) != digest:
+        if _hash(part) != digest:
             part.unlink()
             return None
         part.rename(self.whole(digest))

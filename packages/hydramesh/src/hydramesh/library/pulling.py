@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import heapq
+import itertools
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from hydramesh.errors import HydraMeshError, PeerRefused, PeerStalled, StorageFailure
-from hydramesh.library.bundles import bundled, is_short
+from hydramesh.library.bundles import bundled, is_short, stays_in_memory
 from hydramesh.library.limits import Bucket
 from hydramesh.library.partial import Partials
 from hydramesh.library.wanted import Line, Want
@@ -25,11 +26,11 @@ log = logging.getLogger("hydramesh")
 MOST_AT_ONCE = 192
 _LISTS_AT_ONCE = 16
 MOST_SHORT = 512
+MOST_OF_ONE_PIECE = 64
 _AGAIN_S = 2.0
 _DISK_AGAIN_S = 15.0
 _NOTE_EVERY_S = 1.0
 _FORGIVE_S = 60.0
-_LACKING_S = 5.0
 _OTHERS_S = 1.0
 _T = TypeVar("_T")
 
@@ -74,6 +75,8 @@ class Puller:
         self._peers, self._arrived, self._sources = peers, arrived, sources
         self._fetches: dict[bytes, Fetch] = {}
         self._long, self._short = Line(MOST_AT_ONCE), Line(MOST_SHORT)
+        self._middle = Line(MOST_OF_ONE_PIECE)
+        self._lines = (self._long, self._middle, self._short)
         self._later: list[tuple[float, bytes]] = []
         self._left: dict[str, int] = {}
         self._writing: dict[bytes, int] = {}
@@ -121,7 +124,7 @@ class Puller:
     def left(self, collection: str) -> int:
         """The bytes that a collection still waits for."""
         here = 0
-        for digest in (*self._long.active, *self._short.active):
+        for digest in itertools.chain(*(line.active for line in self._lines)):
             want = self.wants.get(digest)
             if want is None or collection not in want.collections:
                 continue
@@ -178,7 +181,7 @@ class Puller:
             want = self.wants.get(heapq.heappop(self._later)[1])
             if want is not None:
                 self._line(want).queue.append(want.digest)
-        for line in (self._long, self._short):
+        for line in self._lines:
             while line.queue and len(line.active) < line.most:
                 want = self.wants.get(line.queue.popleft())
                 if want is not None and want.digest not in line.active:
@@ -205,11 +208,13 @@ class Puller:
                 self._start(self._pull_bundle(peer, collection, bundle))
 
     def _line(self, want: Want) -> Line:
-        return self._short if is_short(want.size) else self._long
+        if is_short(want.size):
+            return self._short
+        return self._middle if stays_in_memory(want.size) else self._long
 
     def _end_turn(self, digest: bytes) -> None:
-        self._long.active.discard(digest)
-        self._short.active.discard(digest)
+        for line in self._lines:
+            line.active.discard(digest)
 
     def _give_up(self, digest: bytes, now: float, after: float = _AGAIN_S) -> None:
         """Nobody is left to ask: begin again later, perhaps with others."""
@@ -237,14 +242,14 @@ class Puller:
     async def _begin(self, want: Want) -> None:
         try:
             path = None
-            if not is_short(want.size):
+            if not stays_in_memory(want.size):
                 path = await self._in_thread(self.partials.find, want.digest)
             if self.wants.get(want.digest) is not want:
                 return
             if path is not None:
                 self._complete(want.digest, path)
                 return
-            self._find_sources(want)
+            want.look_for(self._sources, time.monotonic())
             fetch = await self._fetch_of(want, list(want.sources)) if want.sources else None
         except OSError as error:
             self._disk_failed(want.digest, error)
@@ -265,20 +270,6 @@ class Puller:
         else:
             self.planner.add(fetch)
             self._wake.set()
-
-    def _find_sources(self, want: Want) -> None:
-        now = time.monotonic()
-        want.lacking = {peer: at for peer, at in want.lacking.items() if now - at < _LACKING_S}
-        want.sources = {
-            peer: collection
-            for collection in want.collections
-            for peer in self._sources(collection)
-            if peer not in want.lacking
-        }
-
-    def _lacks(self, want: Want, peer: str) -> None:
-        want.sources.pop(peer, None)
-        want.lacking[peer] = time.monotonic()
 
     async def _fetch_of(self, want: Want, sources: list[str]) -> Fetch | None:
         """A fetch with those sources that agree on the pieces, the most of them."""
@@ -327,7 +318,7 @@ class Puller:
             self._ban(peer)
         except HydraMeshError as error:
             if _has_it_not(error):
-                self._lacks(want, peer)
+                want.lacks(peer, time.monotonic())
         else:
             return tuple(pieces)
         return ()
@@ -349,7 +340,7 @@ class Puller:
         except PeerRefused as error:
             absent = _has_it_not(error)
             if absent:
-                self._lacks(want, pull.peer)
+                want.lacks(pull.peer, time.monotonic())
             await asyncio.sleep(0.2)
             self.planner.put_back(pull.peer, pull.digest, pull.index, absent=absent)
         except PeerStalled:
@@ -361,7 +352,10 @@ class Puller:
             fetch = self._fetches.get(pull.digest)
             if news and fetch is not None:
                 self.received += len(data)
-                await self._take(fetch, pull.index, data)
+                if stays_in_memory(fetch.size):
+                    self._complete(pull.digest, data)
+                else:
+                    await self._take(fetch, pull.index, data)
         self._wake.set()
 
     async def _pull_bundle(self, peer: str, collection: str, pulls: list[Pull]) -> None:
@@ -388,7 +382,7 @@ class Puller:
         want = self.wants.get(pull.digest)
         if not data:
             if want is not None:
-                self._lacks(want, pull.peer)
+                want.lacks(pull.peer, time.monotonic())
             self.planner.put_back(pull.peer, pull.digest, 0, absent=True)
             return
         try:
@@ -422,14 +416,13 @@ class Puller:
     async def _finish(self, fetch: Fetch) -> None:
         if fetch.digest not in self.wants or self._fetches.get(fetch.digest) is not fetch:
             return
-        path = await self._in_thread(self.partials.finish, fetch.digest, fetch.pieces)
+        path = await self._in_thread(self.partials.finish, fetch.digest)
         if path is not None:
             self._complete(fetch.digest, path)
             return
         log.warning("%s sent a content that is not what its digest says", ", ".join(fetch.sources))
         for peer in fetch.sources:
-            if fetch.size > PIECE:
-                self._ban(peer)
+            self._ban(peer)
         self._give_up(fetch.digest, time.monotonic(), 0.0)
 
     def _complete(self, digest: bytes, content: Path | bytes) -> None:
