@@ -120,7 +120,7 @@ def measure(chosen: argparse.Namespace, group: str) -> dict[str, Any]:
         "group": group,
         "machine": mesh_report.machine(),
         "rounds": rounds,
-        "options": " --quick" if quick else "",
+        "options": " --quick" * quick + (f" --rounds {rounds}" if chosen.rounds else ""),
         "about": about,
         "rows": [row for case in todo for row in rows[case.name]],
         "targets": sum(len(case.targets) + len(case.limits) for case in todo),

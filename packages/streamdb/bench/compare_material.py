@@ -116,7 +116,7 @@ class Material:
 
 
 def starts_of(ordered: Sequence[str], size: int, count: int, seed: int) -> list[str]:
-    """Beginnings that about ``size`` of some sorted texts have: within a factor of 1.5, or else 2.5.
+    """Beginnings that about ``size`` of some sorted texts have: by a factor of 1.5, or else of 2.5.
 
     Fewer than ``count`` where there are no more.
 
