@@ -181,8 +181,9 @@ class Schedule:
         world.loss = min(world.loss, 0.01)
         for name, host in world.hosts.items():
             world.resume(name)
-            # Where pairs can never connect, the host between them has to be there.
-            needed = name == "h0" and bool(world.never)
+            # Where pairs can never connect the host between them has to be there; and of those that
+            # were just started each may know nobody but it.
+            needed = name == "h0"
             if host.process is None and (needed or self.random.random() < 0.5):
                 world.start(name, self._seeds(name))
         self._apart.clear()
