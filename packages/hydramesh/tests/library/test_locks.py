@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
 import time
@@ -11,8 +12,10 @@ import pytest
 from packages.hydramesh.tests.library.band import content, documents, info, level, made, wait_for
 from packages.hydramesh.tests.library.test_two_daemons import folder, shared, two
 
+from hydramesh.library.bundles import SHORT
 from hydramesh.library.errors import StoreLocked
 from hydramesh.library.locks import program, refuse_locked, wait_for_turn
+from hydramesh.library.pulling import MOST_OF_ONE_PIECE
 from streamdb import StreamDB
 
 __all__ = ["folder", "two"]
@@ -92,17 +95,25 @@ def test_a_locked_store_waits_and_the_rest_goes_on(two, folder):
     bert.ok("follow", "loops")
     level(two, (first, second))
     level(two, (loops, documents(bert, "loops")))
+    many = {f"hits/{each:03}": os.urandom(SHORT + 1) for each in range(MOST_OF_ONE_PIECE + 20)}
+    # It is locked when all of them are known, and most have to come.
+    bert.ok("limit", "--down", "20k")
+    with StreamDB.open(first) as db, db.transaction() as together:
+        for path, data in many.items():
+            together.write_document(path, data)
+    wait_for(lambda: int(info(bert, "drums").get("pending_bytes", 0)) > 50 * SHORT, bert.log)
     with locked(second) as process:
-        with StreamDB.open(first) as db:
-            db.write_document("snare", b"tack")
+        bert.ok("limit", "--down", "none")
         wait_for(lambda: str(process.pid) in " ".join(problems(bert)), bert.log)
         [told] = problems(bert)
         assert told.startswith("collection drums: its store is locked by process")
         assert info(bert, "drums")["state"] == "failed"
-        # Another collection, and the mesh, do not notice.
+        # Another collection, and the mesh, do not notice: what waits leaves room for others.
+        added = {"two": b"2", "three": os.urandom(SHORT + 1)}
         with StreamDB.open(loops) as db:
-            db.write_document("two", b"2")
-        level(two, (loops, documents(bert, "loops")), {"one": b"1", "two": b"2"})
+            for path, data in added.items():
+                db.write_document(path, data)
+        level(two, (loops, documents(bert, "loops")), {"one": b"1", **added})
         assert info(bert, "loops")["state"] == "in-sync"
         end = time.monotonic() + 6
         while time.monotonic() < end:
@@ -111,8 +122,7 @@ def test_a_locked_store_waits_and_the_rest_goes_on(two, folder):
             assert bert.states()["anna"] in HERE
             time.sleep(0.5)
         assert "its store is locked" in problems(bert)[0]
-    wanted = {"kick": b"boom", "snare": b"tack", "theirs": b"of another program"}
-    level(two, (first, second), wanted)
+    level(two, (first, second), {"kick": b"boom", "theirs": b"of another program", **many})
     wait_for(lambda: problems(bert) == [], bert.log)
 
 

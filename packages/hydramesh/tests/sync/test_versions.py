@@ -8,6 +8,8 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import hydramesh.library.bundles
+import hydramesh.library.wanted
 import hydramesh.sync.names
 import hydramesh.sync.versions
 from hydramesh.sync.replica import Replica
@@ -20,7 +22,8 @@ VECTORS = st.dictionaries(st.sampled_from(NODES), st.integers(1, 3), min_size=1)
 
 
 def test_examples_run():
-    for module in (hydramesh.sync.versions, hydramesh.sync.names):
+    pure = (hydramesh.sync.versions, hydramesh.sync.names)
+    for module in (*pure, hydramesh.library.bundles, hydramesh.library.wanted):
         result = doctest.testmod(module)
         assert result.attempted
         assert not result.failed

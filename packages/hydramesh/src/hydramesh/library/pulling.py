@@ -74,8 +74,9 @@ class Puller:
         self.received = 0
         self._peers, self._arrived, self._sources = peers, arrived, sources
         self._fetches: dict[bytes, Fetch] = {}
-        self._long, self._short = Line(MOST_AT_ONCE), Line(MOST_SHORT)
-        self._middle = Line(MOST_OF_ONE_PIECE)
+        self._long, self._middle, self._short = (
+            Line(most, most // 4) for most in (MOST_AT_ONCE, MOST_OF_ONE_PIECE, MOST_SHORT)
+        )
         self._lines = (self._long, self._middle, self._short)
         self._later: list[tuple[float, bytes]] = []
         self._left: dict[str, int] = {}
@@ -94,7 +95,7 @@ class Puller:
         held = self.wants.get(digest)
         if held is None:
             held = self.wants[digest] = Want(digest, size)
-            self._line(held).queue.append(digest)
+            self._line(held).join(digest, collection)
         if collection not in held.collections:
             held.collections.add(collection)
             self._left[collection] = self._left.get(collection, 0) + size
@@ -144,7 +145,7 @@ class Puller:
         want = self.wants.get(digest)
         if self.ready.pop(digest, None) is not None and want is not None:
             self._end_turn(digest)
-            self._line(want).queue.append(digest)
+            self._queue(want)
             self._wake.set()
 
     def poke(self) -> None:
@@ -180,13 +181,14 @@ class Puller:
         while self._later and self._later[0][0] <= now:
             want = self.wants.get(heapq.heappop(self._later)[1])
             if want is not None:
-                self._line(want).queue.append(want.digest)
+                self._queue(want)
         for line in self._lines:
-            while line.queue and len(line.active) < line.most:
-                want = self.wants.get(line.queue.popleft())
-                if want is not None and want.digest not in line.active:
-                    line.active.add(want.digest)
+            for digest in line.call():
+                want = self.wants.get(digest)
+                if want is not None:
                     self._start(self._begin(want))
+                else:
+                    line.leave(digest)
         delay = self.bucket.delay(now)
         if delay > 0:
             return min(delay, 1.0)
@@ -212,9 +214,12 @@ class Puller:
             return self._short
         return self._middle if stays_in_memory(want.size) else self._long
 
+    def _queue(self, want: Want) -> None:
+        self._line(want).join(want.digest, min(want.collections))
+
     def _end_turn(self, digest: bytes) -> None:
         for line in self._lines:
-            line.active.discard(digest)
+            line.leave(digest)
 
     def _give_up(self, digest: bytes, now: float, after: float = _AGAIN_S) -> None:
         """Nobody is left to ask: begin again later, perhaps with others."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 LACKING_S = 5.0
@@ -42,8 +42,54 @@ class Want:
 
 @dataclass(slots=True)
 class Line:
-    """Contents that wait for their turn, and those whose turn it is."""
+    """Contents that wait for their turn, and those whose turn it is.
+
+    A place is held until the content is stored. So that a collection that cannot store for a while
+    does not hold up the others, each has ``least`` places, even beyond the ``most`` of all.
+
+    >>> line = Line(3, 1)
+    >>> for digest in (b"a", b"b", b"c", b"d"):
+    ...     line.join(digest, "locked")
+    >>> list(line.call())
+    [b'a', b'b', b'c']
+    >>> line.join(b"e", "other")
+    >>> line.join(b"f", "other")
+    >>> list(line.call())
+    [b'e']
+    >>> line.leave(b"e")
+    >>> list(line.call())
+    [b'f']
+    """
 
     most: int
-    queue: deque[bytes] = field(default_factory=deque)
-    active: set[bytes] = field(default_factory=set)
+    least: int
+    active: dict[bytes, str] = field(default_factory=dict)
+    _queues: dict[str, deque[bytes]] = field(default_factory=dict)
+    _held: Counter[str] = field(default_factory=Counter)
+
+    def join(self, digest: bytes, collection: str) -> None:
+        """Wait for a turn, among those of a collection that wants it."""
+        self._queues.setdefault(collection, deque()).append(digest)
+
+    def call(self) -> Iterator[bytes]:
+        """Those whose turn comes now; it is the turn of the collection that holds the fewest."""
+        while self._queues:
+            collection = min(self._queues, key=self._held.__getitem__)
+            if len(self.active) >= self.most and self._held[collection] >= self.least:
+                return
+            queue = self._queues[collection]
+            digest = queue.popleft()
+            if not queue:
+                del self._queues[collection]
+            if digest not in self.active:
+                self.active[digest] = collection
+                self._held[collection] += 1
+                yield digest
+
+    def leave(self, digest: bytes) -> None:
+        """The turn of a content is over, if it had one."""
+        collection = self.active.pop(digest, None)
+        if collection is not None:
+            self._held[collection] -= 1
+            if not self._held[collection]:
+                del self._held[collection]
