@@ -161,9 +161,11 @@ class Schedule:
                     # we first heard it: the way there may have been found late.
                     instance = host.process.instance
                     since = max(since, world.first_heard.get((one, host.node, instance), 0.0))
-                if one in world.reaches(other) and host.process is not None:
+                if one in world.carried(other) and host.process is not None:
                     self._heard[pair] = world.now
                 else:
+                    # Its verdict cannot come any more, perhaps because the node that it went
+                    # through has ended: then its silence tells.
                     since = max(since, self._heard.get(pair, 0.0))
                 known = not process.status(host.node).reachable
                 if known and pair not in self._known:

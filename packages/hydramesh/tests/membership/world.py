@@ -318,6 +318,19 @@ class World:
                     todo.append(other)
         return seen
 
+    def carried(self, start: str) -> set[str]:
+        """The hosts that packets from one host reach now, over the links that there are."""
+        seen, todo = {start}, [start]
+        while todo:
+            one = todo.pop()
+            ends = (other for link in self.links if one in link for other in link)
+            for other in ends:
+                running = self.hosts[other].process is not None
+                if other not in seen and running and self.passes(one, other):
+                    seen.add(other)
+                    todo.append(other)
+        return seen
+
     def together(self) -> list[set[str]]:
         """The groups of running hosts within which packets go both ways."""
         ways = {name: self.reaches(name) for name in self.running()}
