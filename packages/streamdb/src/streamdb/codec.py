@@ -259,7 +259,14 @@ def _pack_planes(data: Buffer, stride: int) -> bytes | None:
 
     A plane of its own length is raw, a shorter one a frame of zstd's.
     """
-    parts = [_pack_plane(plane) for plane in _planes(data, stride)]
+    compress = _compressor().compress
+    samples = _planes(_sample(data, _SHORT_PIECE * stride), stride)
+    promising = [len(compress(sample)) < len(sample) for sample in samples]
+    if not any(promising):
+        # Noise: to split it would take longer than all else.
+        return None
+    planes = samples if len(samples[0]) * stride >= len(data) else _planes(data, stride)
+    parts = [_pack_plane(plane) if promising[at] else plane for at, plane in enumerate(planes)]
     lengths = [len(part) for part in parts]
     if 4 * stride + sum(lengths) > len(data) * _GAIN:
         return None
@@ -267,11 +274,7 @@ def _pack_planes(data: Buffer, stride: int) -> bytes | None:
 
 
 def _pack_plane(plane: bytearray) -> Buffer:
-    compress = _compressor().compress
-    sample = _sample(plane, _SHORT_PIECE)
-    if len(compress(sample)) >= len(sample):
-        return plane
-    packed = compress(plane)
+    packed = _compressor().compress(plane)
     return packed if len(packed) <= len(plane) * _GAIN else plane
 
 

@@ -8,7 +8,7 @@ on where it was, after hours or days.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from blake3 import blake3
@@ -57,6 +57,7 @@ class Fetch:
     here: set[int] = field(default_factory=set)
     asked: dict[int, Asked] = field(default_factory=dict)
     sources: set[str] = field(default_factory=set)
+    begun: int = field(default=0, compare=False)
 
     @classmethod
     def of(cls, digest: bytes, size: int, pieces: Sequence[bytes]) -> Fetch:
@@ -75,6 +76,14 @@ class Fetch:
     def done(self) -> bool:
         """Whether all pieces are here."""
         return len(self.here) == len(self.pieces)
+
+    def unasked(self) -> Iterator[int]:
+        """The pieces that are neither here nor on their way, in order."""
+        while self.begun in self.here:
+            self.begun += 1
+        for index in range(self.begun, len(self.pieces)):
+            if index not in self.here and index not in self.asked:
+                yield index
 
     def length(self, index: int) -> int:
         """The bytes of one piece."""
@@ -113,10 +122,14 @@ class Planner:
         self._fetches: dict[bytes, Fetch] = {}
         self._strikes: dict[str, int] = {}
         self._load: dict[str, int] = {}
+        # Whether somebody may be left without a source since this was looked for.
+        self._doubtful = False
+        self._first_due = 0.0
 
     def add(self, fetch: Fetch) -> None:
         """Begin, or go on, with a content."""
         self._fetches.setdefault(fetch.digest, fetch)
+        self._doubtful = True
 
     def offers(self, peer: str, digests: Iterable[bytes]) -> None:
         """A peer says that it has contents."""
@@ -127,6 +140,7 @@ class Planner:
 
     def gone(self, peer: str) -> None:
         """A peer is away: what it was asked for is asked of others."""
+        self._doubtful = True
         for fetch in self._fetches.values():
             fetch.sources.discard(peer)
             for index in [at for at, asked in fetch.asked.items() if asked.peer == peer]:
@@ -134,26 +148,45 @@ class Planner:
 
     def plan(self, now: float) -> list[Pull]:
         """What to ask for now; a peer that stalls loses its requests first."""
+        if now >= self._first_due:
+            self._end_stalled(now)
+        pulls: list[Pull] = []
+        if self.paused:
+            return pulls
+        sources = set().union(*(fetch.sources for fetch in self._fetches.values()))
+        # What nobody has room for, of all who have anything: most contents wait for that.
+        too_much = self.window * PIECE + 1
+        for fetch in self._fetches.values():
+            if min(PIECE, fetch.size - fetch.begun * PIECE) >= too_much:
+                continue
+            for index in fetch.unasked():
+                load = _load(fetch, index)
+                if load >= too_much:
+                    break
+                peer = self._free(fetch, load)
+                if peer is None:
+                    if len(fetch.sources) == len(sources):
+                        too_much = load
+                    break
+                fetch.asked[index] = Asked(peer, now + TIMEOUT_S)
+                self._load[peer] = self._load.get(peer, 0) + load
+                pulls.append(Pull(peer, fetch.digest, index, index * PIECE, fetch.length(index)))
+            if too_much <= LEAST_LOAD:
+                break
+        if pulls:
+            self._first_due = min(self._first_due, now + TIMEOUT_S)
+        return pulls
+
+    def _end_stalled(self, now: float) -> None:
+        """End the requests that nobody answered in time."""
+        self._first_due = float("inf")
         for fetch in self._fetches.values():
             for index, asked in list(fetch.asked.items()):
                 if now >= asked.until:
                     self._end(fetch, index)
                     self._strike(asked.peer)
-        pulls: list[Pull] = []
-        if self.paused:
-            return pulls
-        for fetch in self._fetches.values():
-            for index in range(len(fetch.pieces)):
-                if index in fetch.here or index in fetch.asked:
-                    continue
-                load = _load(fetch, index)
-                peer = self._free(fetch, load)
-                if peer is None:
-                    break
-                fetch.asked[index] = Asked(peer, now + TIMEOUT_S)
-                self._load[peer] = self._load.get(peer, 0) + load
-                pulls.append(Pull(peer, fetch.digest, index, index * PIECE, fetch.length(index)))
-        return pulls
+                else:
+                    self._first_due = min(self._first_due, asked.until)
 
     def arrived(self, peer: str, digest: bytes, index: int, data: bytes) -> bool:
         """A piece came; True when it is verified and new, and so is to be written.
@@ -177,6 +210,7 @@ class Planner:
 
     def put_back(self, peer: str, digest: bytes, index: int, *, absent: bool = False) -> None:
         """A request came to nothing, and nobody is to blame; the peer may not have the content."""
+        self._doubtful = True
         fetch = self._fetches.get(digest)
         if fetch is not None and index in fetch.asked and fetch.asked[index].peer == peer:
             self._end(fetch, index)
@@ -193,6 +227,9 @@ class Planner:
 
     def stuck(self) -> list[bytes]:
         """The contents that nobody is asked for, and that nobody is left to be asked for."""
+        if not self._doubtful:
+            return []
+        self._doubtful = False
         return [
             digest
             for digest, fetch in self._fetches.items()
@@ -203,6 +240,7 @@ class Planner:
     def ban(self, peer: str) -> None:
         """A peer lied: it is asked for nothing until it is forgiven."""
         self._strikes[peer] = MOST_STRIKES
+        self._doubtful = True
 
     def failed(self, peer: str, digest: bytes, index: int) -> None:
         """A peer has not got the piece, or refused."""
@@ -237,6 +275,7 @@ class Planner:
 
     def _strike(self, peer: str) -> None:
         self._strikes[peer] = self._strikes.get(peer, 0) + 1
+        self._doubtful = True
 
     def forgive(self, peer: str) -> None:
         """A peer is tried again, as after a pause."""
