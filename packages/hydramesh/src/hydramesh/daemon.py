@@ -84,7 +84,8 @@ def command(state_dir: Path | None, config_file: Path | None, verbose: bool, uni
         logging.getLogger("hydramesh").warning("configuration: %s", warning)
     configured = settings.text("state-dir")
     root = state_dir or (Path(configured) if configured else default_state_dir())
-    state = State(root)
+    # What it tells of its files is read by programs in other directories.
+    state = State(root.absolute())
     with state.locked():
         asyncio.run(run(state, settings))
 

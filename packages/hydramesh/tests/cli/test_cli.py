@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import doctest
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from click.shell_completion import BashComplete
 
-from hydramesh.cli.common import VERBS, run_cli
+from hydramesh.cli import common, completing, sharing
+from hydramesh.cli.common import VERBS, cli, run_cli
 from hydramesh.cli.looking import dot_text
 from hydramesh.cli.manual import manual
 from hydramesh.v1 import control_pb2 as pb
@@ -20,6 +25,11 @@ def place(tmp_path):
     config = tmp_path / "config.json"
     config.write_text('{"host": "127.0.0.1", "node-id": "studio"}')
     return ["--state", str(tmp_path / "state"), "--config", str(config)]
+
+
+def completed(*words):
+    complete = BashComplete(cli, {}, "hydramesh", "_HYDRAMESH_COMPLETE")
+    return [item.value for item in complete.get_completions(list(words[:-1]), words[-1])]
 
 
 def test_the_page_is_current():
@@ -101,3 +111,53 @@ def test_the_graph_shows_groups_and_roles():
 )  # fmt: skip
 def test_wrong_usage(words, place):
     assert run_cli([*place, *words.split()]) == 2
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts_name_the_command(shell, capsys):
+    assert run_cli(["completion", shell]) == 0
+    plain = capsys.readouterr().out
+    assert "_HYDRAMESH_COMPLETE" in plain
+    assert run_cli(["completion", shell, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["script"] == plain
+
+
+def test_without_a_daemon_nothing_but_verbs_and_options_is_completed(place):
+    assert completed("inv") == ["invite"]
+    assert "--lazy" in completed("follow", "--l")
+    assert completed(*place, "revoke", "") == []
+    assert completed("revoke", *place, "") == []
+
+
+def test_a_verb_that_is_nearly_one(place, capsys):
+    assert run_cli([*place, "memebrs"]) == 2
+    assert "Did you mean 'members'?" in capsys.readouterr().err
+
+
+def test_which_node_may_be_said_after_the_verb(place, capsys):
+    assert run_cli(["init", *place, "--realm", "band"]) == 0
+    capsys.readouterr()
+    assert run_cli(["members", "--json", *place]) == 0
+    assert [m["name"] for m in json.loads(capsys.readouterr().out)["members"]] == ["studio"]
+
+
+def test_a_reader_that_goes_is_no_failure(place):
+    assert run_cli([*place, "init", "--realm", "band"]) == 0
+    script = "import sys; from hydramesh.cli import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, *place, "members"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    assert process.stderr.read() == b""
+    assert process.wait() == 0
+
+
+@pytest.mark.parametrize("module", [common, completing, sharing])
+def test_examples_run(module):
+    result = doctest.testmod(module)
+    assert result.attempted
+    assert not result.failed

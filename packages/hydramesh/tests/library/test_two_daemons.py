@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from packages.hydramesh.tests.cli.test_cli import completed
 from packages.hydramesh.tests.daemon.test_daemons import _PORTS
 from packages.hydramesh.tests.library.band import (
     Peer,
@@ -271,6 +272,12 @@ def test_parts_names_only_pauses_and_twins(two, folder):
     bert.ok("fetch", "all", "keys/new")
     assert content(lazy)["keys/new"] == b"eh"
     assert bert.run("fetch", "all", "nothing")[1]["error"] == "NotFound"
+
+    # A shell completes what the daemon knows.
+    assert completed(*bert.where, "fetch", "all", "dr") == ["drums/"]
+    assert completed("fetch", *bert.where, "all", "keys/n") == ["keys/new"]
+    assert completed("benchmark", *bert.where, "") == ["anna"]
+    assert completed("pause", *bert.where, "a") == ["all"]
 
     # A document that is here by name only is not one that was deleted here.
     write(first, "keys/late", b"late")

@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from hydramesh.cli import completing
 from hydramesh.cli.common import EXAMPLES, Place, json_option, listen, print_rows, show
 from hydramesh.v1 import mesh_pb2 as pb
 
@@ -34,7 +35,7 @@ def _spread(told: pb.Distribution) -> str:
     + "  hydramesh benchmark laptop\n"
     + "  hydramesh benchmark laptop --count 1000 --chunks 256 --json"
 )
-@click.argument("node")
+@click.argument("node", shell_complete=completing.nodes)
 @click.option(
     "--count", default=200, show_default=True, type=click.IntRange(1, 100_000), help="Round trips."
 )

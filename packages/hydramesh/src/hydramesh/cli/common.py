@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import importlib
 import json
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 EXIT_USAGE, EXIT_INTERRUPTED = 2, 130
 _TIMEOUT_S = 60.0
+_SOON_S = 1.0
 
 #: Verb → (module of ``hydramesh.cli``, the command in it, one line). One line per verb.
 VERBS: dict[str, tuple[str, str, str]] = {
@@ -57,10 +59,15 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "resume": ("syncing", "resume", "Go on with transfers."),
     "limit": ("syncing", "limit", "Show or set how fast transfers may be."),
     "config": ("configuring", "config", "Check the configuration, or print its schema."),
+    "completion": ("completion", "completion", "Print the shell completion script."),
 }
 
 EXAMPLES = "\b\nExamples:\n"
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
+
+
+class ReaderGone(Exception):
+    """Whoever read our output has gone: nothing is wrong, and nothing more is to be said."""
 
 
 class _LazyVerbs(click.Group):
@@ -84,6 +91,53 @@ class _LazyVerbs(click.Group):
         with formatter.section("Verbs"):
             formatter.write_dl([(name, text) for name, (_, _, text) in VERBS.items()])
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, _place_first(args))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], VERBS, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            ctx.fail(f"No such verb {args[0]!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        # click turns a broken pipe into exit code 1 by itself; for a list cut short by `head`
+        # that is no failure.
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise ReaderGone from None
+        return result
+
+
+def _place_first(args: Sequence[str]) -> list[str]:
+    """The options that say which node, before the verb: they may stand behind it as well.
+
+    >>> _place_first(["peers", "--state", "mesh", "--json"])
+    ['--state', 'mesh', 'peers', '--json']
+    """
+    first: list[str] = []
+    rest: list[str] = []
+    left = list(args)
+    while left:
+        arg = left.pop(0)
+        if arg == "--":
+            return [*first, *rest, arg, *left]
+        name, given, _ = arg.partition("=")
+        if name not in ("--state", "--config", "--debug"):
+            rest.append(arg)
+            continue
+        first.append(arg)
+        if name != "--debug" and not given and left:
+            first.append(left.pop(0))
+    return [*first, *rest]
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -105,8 +159,8 @@ class Place:
 @click.option(
     "--state",
     type=click.Path(path_type=Path),
-    help="State directory. Default: $HYDRAMESH_STATE, else /var/lib/hydramesh for root, else"
-    " ~/.local/share/hydramesh.",
+    help="State directory (also after the verb). Default: $HYDRAMESH_STATE, else"
+    " /var/lib/hydramesh for root, else ~/.local/share/hydramesh.",
 )
 @click.option(
     "--config",
@@ -152,6 +206,14 @@ def call(
             raise
     with state.locked():
         return asyncio.run(getattr(Daemon(state, settings, runs=False), alone)(request))
+
+
+def ask_soon(place: Place, method: str, request: Any, *, service: str) -> Any:
+    """Ask the daemon for something that is of use at once or not at all."""
+    from hydramesh.control import socket_path
+
+    with _asked(socket_path(*_node_of(place)), service) as stub:
+        return getattr(stub, method)(request, timeout=_SOON_S)
 
 
 def ask_library(place: Place, method: str, request: Any) -> Any:
@@ -252,6 +314,10 @@ def run_cli(argv: Sequence[str]) -> int:
     try:
         code = cli.main(args=list(argv), prog_name="hydramesh", standalone_mode=False)
         return code if isinstance(code, int) else 0
+    except (ReaderGone, BrokenPipeError):
+        # Python flushes once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except click.exceptions.Exit as exit_request:
         return exit_request.exit_code
     except click.ClickException as error:

@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from hydramesh.cli import completing
 from hydramesh.cli.common import EXAMPLES, Place, call, json_option, print_rows, show, when
 from hydramesh.errors import InvalidArgument
 from hydramesh.identity.invites import MAX_CODE
@@ -158,7 +159,7 @@ def members(place: Place, as_json: bool) -> None:
 
 
 @click.command(epilog=EXAMPLES + "  hydramesh revoke laptop")
-@click.argument("node")
+@click.argument("node", shell_complete=completing.nodes)
 @json_option
 @click.pass_obj
 def revoke(place: Place, node: str, as_json: bool) -> None:

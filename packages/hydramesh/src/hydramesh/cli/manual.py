@@ -15,9 +15,12 @@ Made by `make docs` from the commands.
 `hydrameshd` is the daemon; `hydramesh` asks it over a Unix socket. `init`, `join`, `leave` and
 `members` also work while no daemon runs.
 
-**Which node**: `--state DIR` before the verb; else the environment variable `HYDRAMESH_STATE`; else
-`/var/lib/hydramesh` for root and `~/.local/share/hydramesh` for others. The directory must not be
-readable by others.
+**Which node**: `--state DIR`, before or after the verb; else the environment variable
+`HYDRAMESH_STATE`; else `/var/lib/hydramesh` for root and `~/.local/share/hydramesh` for others. The
+directory must not be readable by others.
+
+**Completion**: `hydramesh completion bash|zsh|fish` prints the script that completes verbs,
+options, and the names of nodes, collections and documents that the daemon knows.
 
 **Exit codes**: 0 ok, 1 findings, 2 usage, 3 a precondition is not met (realm, rights, clock,
 invite, port), 4 something outside failed (network, disk, another node), 130 interrupted. Errors say

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from hydramesh.cli import completing
 from hydramesh.cli.common import EXAMPLES, Place, ask_library, json_option, print_rows, show, when
 from hydramesh.library import errors as _library_errors  # so that its errors are known by name
 from hydramesh.v1 import library_pb2 as pb
@@ -57,7 +58,7 @@ def share(place: Place, folder: Path, name: str, prefix: str, everyone: str, as_
 
 
 @click.command(epilog=EXAMPLES + "  hydramesh unshare samples")
-@click.argument("name")
+@click.argument("name", shell_complete=completing.collections)
 @json_option
 @click.pass_obj
 def unshare(place: Place, name: str, as_json: bool) -> None:
@@ -72,7 +73,7 @@ def unshare(place: Place, name: str, as_json: bool) -> None:
     + "  hydramesh follow samples --into ~/samples\n"
     + "  hydramesh follow archive --lazy"
 )
-@click.argument("name")
+@click.argument("name", shell_complete=completing.offered)
 @click.option("--prefix", default="", help="Only paths that begin so.")
 @click.option(
     "--into",
@@ -98,7 +99,7 @@ def follow(
 
 
 @click.command(epilog=EXAMPLES + "  hydramesh unfollow samples")
-@click.argument("name")
+@click.argument("name", shell_complete=completing.collections)
 @json_option
 @click.pass_obj
 def unfollow(place: Place, name: str, as_json: bool) -> None:
@@ -119,7 +120,8 @@ def _drop(place: Place, name: str, as_json: bool, *, shared: bool) -> None:
 
 def _show_one(found: pb.CollectionInfo, as_json: bool) -> None:
     def text() -> None:
-        click.echo(f"{found.name}: this node is {found.role}")
+        known = f"this node is {found.role}" if found.role != "none" else "followed"
+        click.echo(f"{found.name}: {known}")
         click.echo(f"documents in {found.folder or found.store}")
 
     show(found, as_json, text)
@@ -181,8 +183,8 @@ def _remarks(each: pb.CollectionInfo) -> list[str]:
 @click.command(
     epilog=EXAMPLES + "  hydramesh files archive\n  hydramesh files archive drums/ --json"
 )
-@click.argument("name")
-@click.argument("prefix", default="")
+@click.argument("name", shell_complete=completing.collections)
+@click.argument("prefix", default="", shell_complete=completing.documents)
 @json_option
 @click.pass_obj
 def files(place: Place, name: str, prefix: str, as_json: bool) -> None:
@@ -212,8 +214,8 @@ def files(place: Place, name: str, prefix: str, as_json: bool) -> None:
 
 
 @click.command(epilog=EXAMPLES + "  hydramesh fetch archive drums/kick.wav")
-@click.argument("name")
-@click.argument("paths", nargs=-1, required=True)
+@click.argument("name", shell_complete=completing.collections)
+@click.argument("paths", nargs=-1, required=True, shell_complete=completing.documents)
 @json_option
 @click.pass_obj
 def fetch(place: Place, name: str, paths: tuple[str, ...], as_json: bool) -> None:
@@ -231,9 +233,15 @@ def fetch(place: Place, name: str, paths: tuple[str, ...], as_json: bool) -> Non
     + "  hydramesh grant laptop editor --on samples\n"
     + "  hydramesh grant everyone none --on samples"
 )
-@click.argument("node")
+@click.argument("node", shell_complete=completing.grantees)
 @click.argument("role", type=_ROLES)
-@click.option("--on", "name", required=True, help="The collection.")
+@click.option(
+    "--on",
+    "name",
+    required=True,
+    shell_complete=completing.collections,
+    help="The collection.",
+)
 @json_option
 @click.pass_obj
 def grant(place: Place, node: str, role: str, name: str, as_json: bool) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from hydramesh.cli import completing
 from hydramesh.cli.common import EXAMPLES, Place, call, json_option, print_rows, show
 from hydramesh.cli.joining import parse_span
 from hydramesh.v1 import mesh_pb2 as pb
@@ -150,7 +151,7 @@ def heal(place: Place, wait: str, as_json: bool) -> int:
     + "  hydramesh simulate-failure laptop --stop\n"
     + "  hydramesh simulate-failure",
 )
-@click.argument("what", nargs=-1, metavar="[NODE | link NODE]")
+@click.argument("what", nargs=-1, metavar="[NODE | link NODE]", shell_complete=completing.nodes)
 @click.option("--for", "span", default="10s", show_default=True, help="How long: up to 10m.")
 @click.option("--stop", is_flag=True, help="End it now.")
 @json_option

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from hydramesh.cli import completing
 from hydramesh.cli.common import EXAMPLES, Place, ask_library, json_option, print_rows, show
 from hydramesh.cli.joining import parse_span
 from hydramesh.cli.sharing import row_of, size_text
@@ -42,7 +43,7 @@ def sync() -> None:
 
 
 @sync.command(epilog=EXAMPLES + "  hydramesh sync now\n  hydramesh sync now samples --timeout 10m")
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, shell_complete=completing.collections)
 @click.option("--no-wait", is_flag=True, help="Only begin.")
 @click.option("--timeout", default="7d", show_default=True, help="Wait no longer than this.")
 @json_option
@@ -119,7 +120,7 @@ class _Bar:
 
 
 @click.command(epilog=EXAMPLES + "  hydramesh pause\n  hydramesh pause samples")
-@click.argument("name", default="")
+@click.argument("name", default="", shell_complete=completing.collections)
 @json_option
 @click.pass_obj
 def pause(place: Place, name: str, as_json: bool) -> None:
@@ -131,7 +132,7 @@ def pause(place: Place, name: str, as_json: bool) -> None:
 
 
 @click.command(epilog=EXAMPLES + "  hydramesh resume\n  hydramesh resume samples")
-@click.argument("name", default="")
+@click.argument("name", default="", shell_complete=completing.collections)
 @json_option
 @click.pass_obj
 def resume(place: Place, name: str, as_json: bool) -> None:

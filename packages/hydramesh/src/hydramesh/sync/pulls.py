@@ -150,9 +150,12 @@ class Planner:
         """What to ask for now; a peer that stalls loses its requests first."""
         if now >= self._first_due:
             self._end_stalled(now)
-        pulls: list[Pull] = []
-        if self.paused:
-            return pulls
+        pulls = [] if self.paused else list(self._next(now))
+        if pulls:
+            self._first_due = min(self._first_due, now + TIMEOUT_S)
+        return pulls
+
+    def _next(self, now: float) -> Iterator[Pull]:
         sources = set().union(*(fetch.sources for fetch in self._fetches.values()))
         # What nobody has room for, of all who have anything: most contents wait for that.
         too_much = self.window * PIECE + 1
@@ -161,21 +164,14 @@ class Planner:
                 continue
             for index in fetch.unasked():
                 load = _load(fetch, index)
-                if load >= too_much:
-                    break
-                peer = self._free(fetch, load)
+                peer = self._free(fetch, load) if load < too_much else None
                 if peer is None:
                     if len(fetch.sources) == len(sources):
-                        too_much = load
+                        too_much = min(too_much, load)
                     break
                 fetch.asked[index] = Asked(peer, now + TIMEOUT_S)
                 self._load[peer] = self._load.get(peer, 0) + load
-                pulls.append(Pull(peer, fetch.digest, index, index * PIECE, fetch.length(index)))
-            if too_much <= LEAST_LOAD:
-                break
-        if pulls:
-            self._first_due = min(self._first_due, now + TIMEOUT_S)
-        return pulls
+                yield Pull(peer, fetch.digest, index, index * PIECE, fetch.length(index))
 
     def _end_stalled(self, now: float) -> None:
         """End the requests that nobody answered in time."""
