@@ -130,7 +130,7 @@ def test_without_a_daemon_nothing_but_verbs_and_options_is_completed(place):
 
 
 def test_a_verb_that_is_nearly_one(place, capsys):
-    assert run_cli([*place, "memebrs"]) == 2
+    assert run_cli([*place, "member"]) == 2
     assert "Did you mean 'members'?" in capsys.readouterr().err
 
 
