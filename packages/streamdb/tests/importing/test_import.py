@@ -214,6 +214,7 @@ def test_a_full_store_ends_the_import_with_its_name(folder, db, monkeypatch):
 
 def test_batches_are_flushed_while_it_runs(folder, db, monkeypatch, tmp_path):
     monkeypatch.setattr("streamdb.importing.BATCH_DOCUMENTS", 10)
+    monkeypatch.setattr("streamdb.importing._TOGETHER_FILES", 4)
     for number in range(100):
         put(folder, f"{number:03}.bin", bytes(10))
     flushes = []

@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,6 +60,10 @@ BATCH_SECONDS = 15.0
 
 _DELETIONS = 1000
 _IN_FLIGHT = 4
+_TOGETHER_FILES = 64
+_TOGETHER_BYTES = 1 << 20
+"""Small files are read one after the other by one thread, as many together as that. Several threads
+would hand the interpreter to each other more often than they use it: they take twice as long."""
 _TELL_SECONDS = 0.1
 
 # These speak of one file; every other error of the store ends the import.
@@ -138,22 +142,55 @@ def import_folder(
     return Importer(db, work).run(progress)
 
 
+@dataclass(slots=True)
+class _Batch:
+    """Files for one thread, and what became of those that it has done."""
+
+    steps: list[Step] = field(default_factory=list)
+    weight: int = 0
+    done: list[tuple[Step, Taken | Exception]] = field(default_factory=list)
+
+    def add(self, step: Step) -> None:
+        self.steps.append(step)
+        self.weight += _weight(step.size)
+
+    @property
+    def is_full(self) -> bool:
+        return self.weight >= _TOGETHER_BYTES or len(self.steps) >= _TOGETHER_FILES
+
+
+class _Pools:
+    """The threads: for small files one, which is one of the others where there are few."""
+
+    def __init__(self, workers: int) -> None:
+        self.large = ThreadPoolExecutor(workers, thread_name_prefix="streamdb-import")
+        self.small = self.large
+        if workers > 1:
+            self.small = ThreadPoolExecutor(1, thread_name_prefix="streamdb-import-small")
+
+    def shutdown(self) -> None:
+        for pool in (self.small, self.large):
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
 class Importer:
     """Does what ``plan`` lists, and knows what it has done; for one run.
 
     Args:
         db: the store.
         work: what to import.
-        workers: threads that read and describe files; default: as the machine has processors.
+        workers: threads that read and describe large files; default: half as many as there are
+            processors.
     """
 
     def __init__(self, db: StreamDB, work: Work, *, workers: int | None = None) -> None:
         self._db = db
         self._work = work
-        self._workers = workers or min(8, (os.cpu_count() or 1) + 1)
+        self._workers = workers or max(1, min(8, (os.cpu_count() or 1) // 2))
         self._tally = _Tally()
         self._stop = threading.Event()
-        self._futures: dict[Future[Taken], Step] = {}
+        self._gathered = _Batch()
+        self._futures: dict[Future[None], _Batch] = {}
         self._deletions: list[str] = []
 
     @property
@@ -180,23 +217,24 @@ class Importer:
         """
         total = 0 if progress is None else self.survey(progress)
         self._tally.watch(progress, total)
-        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="streamdb-import")
+        pools = _Pools(self._workers)
         try:
             try:
-                self._feed(plan(self._db, self._work, pool), pool)
+                self._feed(plan(self._db, self._work, pools.large), pools)
+                self._submit(pools)
                 self._drain(0)
             except BaseException:
-                self._abandon(pool)
+                self._abandon(pools)
                 raise
             finally:
-                pool.shutdown(wait=True, cancel_futures=True)
+                pools.shutdown()
             self._settle()
             self._tally.tell(force=True)
         except KeyboardInterrupt:
             raise ImportInterrupted(self.report) from None
         return self.report
 
-    def _feed(self, steps: Iterator[Step | LeftOut], pool: ThreadPoolExecutor) -> None:
+    def _feed(self, steps: Iterator[Step | LeftOut], pools: _Pools) -> None:
         tally = self._tally
         for step in steps:
             if isinstance(step, LeftOut):
@@ -206,11 +244,29 @@ class Importer:
             elif step.kind == "delete":
                 self._deletions.append(step.path)
             else:
-                self._futures[pool.submit(self._take, step)] = step
-                self._drain(self._workers * _IN_FLIGHT)
+                self._gathered.add(step)
+                if self._gathered.is_full:
+                    self._submit(pools)
+                    self._drain(self._workers * _IN_FLIGHT)
             if tally.is_batch() or len(self._deletions) >= _DELETIONS:
                 self._settle()
             tally.tell()
+
+    def _submit(self, pools: _Pools) -> None:
+        batch, self._gathered = self._gathered, _Batch()
+        pool = pools.large if len(batch.steps) == 1 else pools.small
+        self._futures[pool.submit(self._take_all, batch)] = batch
+
+    def _take_all(self, batch: _Batch) -> None:
+        for step in batch.steps:
+            if self._stop.is_set():
+                return
+            outcome: Taken | Exception
+            try:
+                outcome = self._take(step)
+            except _OF_ONE_FILE as error:
+                outcome = error
+            batch.done.append((step, outcome))
 
     def _take(self, step: Step) -> Taken:
         return take(
@@ -229,13 +285,13 @@ class Importer:
                 self._collect(future, self._futures.pop(future))
             self._tally.tell()
 
-    def _collect(self, future: Future[Taken], step: Step) -> None:
-        try:
-            taken = future.result()
-        except _OF_ONE_FILE as error:
-            self._tally.fail(step, error)
-        else:
-            self._tally.took(step, taken)
+    def _collect(self, future: Future[None], batch: _Batch) -> None:
+        for step, outcome in batch.done:
+            if isinstance(outcome, Taken):
+                self._tally.took(step, outcome)
+            else:
+                self._tally.fail(step, outcome)
+        future.result()
 
     def _settle(self) -> None:
         """Put what was read on the disk, and delete what is gone."""
@@ -250,13 +306,13 @@ class Importer:
             self._tally.deleted += len(names)
         self._deletions = []
 
-    def _abandon(self, pool: ThreadPoolExecutor) -> None:
+    def _abandon(self, pools: _Pools) -> None:
         """Let the files under way end, and keep those that are whole."""
         self._stop.set()
-        pool.shutdown(wait=True, cancel_futures=True)
-        for future, step in self._futures.items():
-            if future.done() and not future.cancelled() and future.exception() is None:
-                self._tally.took(step, future.result())
+        pools.shutdown()
+        for step, outcome in (each for batch in self._futures.values() for each in batch.done):
+            if isinstance(outcome, Taken):
+                self._tally.took(step, outcome)
         self._deletions = []
         try:
             self._settle()
