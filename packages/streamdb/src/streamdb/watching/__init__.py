@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 __all__ = ["FolderGone", "Happened", "Settling", "Watcher"]
 
+_GATHERING_S = 0.03
+"""Who writes one file often writes more: their events are looked at together."""
+
 _LONGEST_WAIT_S = 0.5
 _MOST_DEPARTED = 100_000
 
@@ -139,6 +142,8 @@ class Watcher:
         notices = queue.read(
             _LONGEST_WAIT_S if wait is None else max(0.0, min(_LONGEST_WAIT_S, wait - now))
         )
+        if notices and not self._stop.wait(_GATHERING_S):
+            notices += queue.read(0.0)
         now = time.monotonic()
         for event in itertools.chain(tracker.events(notices, now), tracker.left(now)):
             self._take(event, tracker, now)
