@@ -69,7 +69,7 @@ def test_a_relay_neither_shares_nor_follows(three, folder):
     # The others do without it, also after a restart of theirs.
     carl.ok("follow", "drums")
     level(three, (first, documents(carl, "drums")))
-    assert info(carl, "drums")["peers"] == ["anna"]
+    wait_for(lambda: info(carl, "drums")["peers"] == ["anna"], carl.log)
     wait_for(lambda: info(anna, "drums")["peers"] == ["carl"], anna.log)
 
     # What was a relay may be an ordinary node again.

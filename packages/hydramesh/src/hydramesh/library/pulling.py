@@ -11,15 +11,15 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from hydramesh.errors import HydraMeshError, PeerRefused, PeerStalled, StorageFailure
 from hydramesh.library.bundles import bundled, is_short, stays_in_memory
 from hydramesh.library.limits import Bucket
 from hydramesh.library.partial import Partials
-from hydramesh.library.wanted import Line, Want
+from hydramesh.library.wanted import Line, Peers, Want
 from hydramesh.sync.errors import BadMessage
-from hydramesh.sync.pulls import PIECE, Fetch, Planner, Pull
+from hydramesh.sync.pulls import Fetch, Planner, Pull
 
 log = logging.getLogger("hydramesh")
 
@@ -33,19 +33,6 @@ _NOTE_EVERY_S = 1.0
 _FORGIVE_S = 60.0
 _OTHERS_S = 1.0
 _T = TypeVar("_T")
-
-
-class Peers(Protocol):
-    """What transfers ask of other nodes."""
-
-    async def piece(self, peer: str, collection: str, digest: bytes, index: int) -> bytes:
-        """One piece of a content."""
-
-    async def pieces(self, peer: str, collection: str, digest: bytes) -> tuple[bytes, ...]:
-        """The digests of all pieces of a content."""
-
-    async def contents(self, peer: str, collection: str, digests: list[bytes]) -> tuple[bytes, ...]:
-        """Short contents, the first of those asked for; b"" for one that is not there."""
 
 
 class Puller:
@@ -182,18 +169,23 @@ class Puller:
             want = self.wants.get(heapq.heappop(self._later)[1])
             if want is not None:
                 self._queue(want)
-        for line in self._lines:
-            for digest in line.call():
-                want = self.wants.get(digest)
-                if want is not None:
-                    self._start(self._begin(want))
-                else:
-                    line.leave(digest)
+        self._begin_next(now)
         delay = self.bucket.delay(now)
         if delay > 0:
             return min(delay, 1.0)
         self._ask_for(self.planner.plan(now), now)
         return 1.0
+
+    def _begin_next(self, now: float) -> None:
+        for line in self._lines:
+            for digest in line.call():
+                want = self.wants.get(digest)
+                if want is None:
+                    line.leave(digest)
+                elif stays_in_memory(want.size):
+                    self._begin_at_once(want, now)
+                else:
+                    self._start(self._begin(want))
 
     def _ask_for(self, pulls: list[Pull], now: float) -> None:
         together: dict[tuple[str, str], list[Pull]] = {}
@@ -244,11 +236,25 @@ class Puller:
         self.wants.pop(digest, None)
         self.ready.pop(digest, None)
 
+    def _begin_at_once(self, want: Want, now: float) -> None:
+        """Ask for a content of one piece: nothing has to be known of it before."""
+        want.look_for(self._sources, now)
+        try:
+            fetch = Fetch.of(want.digest, want.size, [want.digest])
+        except BadMessage as error:
+            log.warning("%s", error.what)
+            self._give_up(want.digest, now, _FORGIVE_S)
+            return
+        if not want.sources:
+            self._give_up(want.digest, now)
+            return
+        fetch.sources.update(want.sources)
+        self._fetches[want.digest] = fetch
+        self.planner.add(fetch)
+
     async def _begin(self, want: Want) -> None:
         try:
-            path = None
-            if not stays_in_memory(want.size):
-                path = await self._in_thread(self.partials.find, want.digest)
+            path = await self._in_thread(self.partials.find, want.digest)
             if self.wants.get(want.digest) is not want:
                 return
             if path is not None:
@@ -278,10 +284,6 @@ class Puller:
 
     async def _fetch_of(self, want: Want, sources: list[str]) -> Fetch | None:
         """A fetch with those sources that agree on the pieces, the most of them."""
-        if want.size <= PIECE:
-            fetch = Fetch.of(want.digest, want.size, [want.digest])
-            fetch.sources.update(sources)
-            return fetch
         groups: dict[tuple[bytes, ...], set[str]] = {}
         for peer, pieces in (await self._ask_all(want, sources)).items():
             if pieces:

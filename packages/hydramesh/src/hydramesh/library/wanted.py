@@ -1,13 +1,27 @@
-"""Contents that are waited for, and whose turn it is. Pure."""
+"""Contents that are waited for, whose turn it is, and who is asked for them. Pure."""
 
 from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
 LACKING_S = 5.0
 """Who said that it has not got a content is not asked for it again for so long."""
+
+
+class Peers(Protocol):
+    """What transfers ask of other nodes."""
+
+    async def piece(self, peer: str, collection: str, digest: bytes, index: int) -> bytes:
+        """One piece of a content."""
+
+    async def pieces(self, peer: str, collection: str, digest: bytes) -> tuple[bytes, ...]:
+        """The digests of all pieces of a content."""
+
+    async def contents(self, peer: str, collection: str, digests: list[bytes]) -> tuple[bytes, ...]:
+        """Short contents, the first of those asked for; b"" for one that is not there."""
 
 
 @dataclass(slots=True)
