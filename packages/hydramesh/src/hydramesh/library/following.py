@@ -44,6 +44,7 @@ log = logging.getLogger("hydramesh")
 
 LOOK_EVERY_S = 0.5
 RECONCILE_EVERY_S = 600.0
+_AT_LAST = 3
 BATCH_ITEMS = 200
 BATCH_BYTES = 64 << 20
 MAX_PENDING = 200_000
@@ -223,10 +224,11 @@ class Follower:
         own = self.shelf.head
         if own is None or own.sum == head.sum:
             return False
-        if now - max(ways.reconciled, ways.since) > RECONCILE_EVERY_S:
-            return True
-        quiet = now - self._changed_at > _SETTLED_S and not self.pending
-        return quiet and ways.compared != (head.sum, own.sum)
+        past = now - max(ways.reconciled, ways.since)
+        if self.pending or now - self._changed_at <= _SETTLED_S:
+            # Changes are on their way, and explain the difference; unless they never end.
+            return past > _AT_LAST * RECONCILE_EVERY_S
+        return past > RECONCILE_EVERY_S or ways.compared != (head.sum, own.sum)
 
     async def _meet(self, peer: str, head: Head, ways: Ways) -> None:
         try:
