@@ -157,6 +157,14 @@ def test_nothing_connected_and_ports_that_are_not_there_are_said(jackd, capsys):
     assert "no:port" in capsys.readouterr().err
 
 
+def quantum_of(jack):
+    """The quantum now; 0 for a client that came while jackd changed it, and was left to wait."""
+    try:
+        return jack.period()[0]
+    except NoGraphError:
+        return 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_the_quantum_comes_back_however_it_ends(jackd, tmp_path, how):
@@ -169,13 +177,13 @@ def test_the_quantum_comes_back_however_it_ends(jackd, tmp_path, how):
     jack = Jack(server.name)
     deadline = time.monotonic() + 40
     try:
-        while jack.period()[0] != 64:
+        while quantum_of(jack) != 64:
             assert held.poll() is None, "it ended before it changed anything"
             assert time.monotonic() < deadline
             time.sleep(0.05)
         held.send_signal(how)
         held.wait(timeout=20)
-        while jack.period()[0] != 512:
+        while quantum_of(jack) != 512:
             assert time.monotonic() < deadline + 20, "the quantum stayed"
             time.sleep(0.1)
     finally:
