@@ -316,7 +316,8 @@ def run_cli(argv: Sequence[str]) -> int:
         return code if isinstance(code, int) else 0
     except (ReaderGone, BrokenPipeError):
         # Python flushes once more when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except click.exceptions.Exit as exit_request:
         return exit_request.exit_code
