@@ -147,6 +147,7 @@ class Puller:
         try:
             while True:
                 wait = self._round(time.monotonic())
+                await asyncio.sleep(0)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait):
                         await self._wake.wait()
@@ -178,7 +179,12 @@ class Puller:
 
     def _begin_next(self, now: float) -> None:
         for line in self._lines:
-            for digest in line.call():
+            # Where nobody can be asked, places are free again at once: all of a long line in one go
+            # would hold up the heartbeats.
+            called = list(itertools.islice(line.call(), line.most))
+            if len(called) == line.most:
+                self._wake.set()
+            for digest in called:
                 want = self.wants.get(digest)
                 if want is None:
                     line.leave(digest)
