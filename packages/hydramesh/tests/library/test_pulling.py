@@ -10,18 +10,21 @@ from hydramesh.library.pulling import MOST_SHORT, Puller
 
 
 def test_a_long_line_without_sources_does_not_hold_up_the_loop(tmp_path, monkeypatch):
-    rounds = []
+    rounds: list[int] = []
 
     async def work():
+        turn = 0
         puller = Puller(tmp_path, cast("Any", None), lambda _: None, lambda _: ())
-        begun = puller._begin_at_once
-        monkeypatch.setattr(
-            puller, "_begin_at_once", lambda want, now: (rounds.append(turn), begun(want, now))
-        )
+        begin_at_once = puller._begin_at_once
+
+        def begin(want, now):
+            rounds.append(turn)
+            begin_at_once(want, now)
+
+        monkeypatch.setattr(puller, "_begin_at_once", begin)
         for _ in range(10 * MOST_SHORT):
             puller.want(os.urandom(32), 100, "drums")
         running = asyncio.ensure_future(puller.run())
-        turn = 0
         while len(rounds) < 10 * MOST_SHORT:
             turn += 1
             await asyncio.sleep(0)
